@@ -186,7 +186,7 @@ impl PieceEncoder {
     fn common_scale(&mut self, scale: u8) -> Option<u8> {
         self.column.clear();
         for &value in &self.values {
-            let (integer, exact) = crate::row::decimal::to_integer(value, scale);
+            let (integer, exact) = crate::row::to_integer(value, scale);
             if !exact {
                 return None;
             }
@@ -197,7 +197,7 @@ impl PieceEncoder {
 }
 
 fn tag_scale(scale: u8) -> u8 {
-    if scale > crate::row::decimal::SCALE_MAX { SCALE_BITS_TAG << 2 } else { scale << 2 }
+    if scale > crate::row::SCALE_MAX { SCALE_BITS_TAG << 2 } else { scale << 2 }
 }
 
 fn put_constant(out: &mut Vec<u8>, scale: u8, integer: i64, flags: u8) {

@@ -10,6 +10,7 @@ mod header;
 mod view;
 
 pub use encode::{PieceEncoder, PieceRow};
+pub(crate) use encode::{put_ids, read_ids};
 pub use header::{HEADER_BYTES, PieceHeader};
 pub use view::PieceView;
 

@@ -2,7 +2,7 @@
 
 use crate::chunk::dense;
 use crate::encoding::{ByteReader, Malformed, crc32};
-use crate::row::decimal::{SCALE_BITS, to_value};
+use crate::row::{SCALE_BITS, to_value};
 use crate::sample::{Samples, stale_marker};
 
 use super::encode::read_ids;
@@ -138,7 +138,7 @@ impl<'a> Column<'a> {
             width: 0,
             data: &[],
         };
-        if scale != SCALE_BITS_TAG && scale > crate::row::decimal::SCALE_MAX {
+        if scale != SCALE_BITS_TAG && scale > crate::row::SCALE_MAX {
             return Err(reader.malformed("unknown scale"));
         }
         if tag & (TAG_PRESENCE | TAG_STALENESS) != 0 {

@@ -6,15 +6,15 @@
 //! bytes once; [`RowView::apply`] takes a state forward over a row and [`RowView::invert`] back, and [`walk_back`]
 //! follows one position through many rows. The module knows nothing of groups, logs or time.
 
-pub(crate) mod decimal;
+mod decimal;
 mod encode;
 mod positions;
 mod view;
 
 pub use encode::RowEncoder;
+pub(crate) use decimal::{SCALE_BITS, SCALE_MAX, fit, is_valid_scale, to_integer, to_value};
 pub use view::{RowView, walk_back};
 
-use decimal::to_value;
 
 const FLAG_ABSENT: u8 = 1;
 const FLAG_STALE: u8 = 2;
