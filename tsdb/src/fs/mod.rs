@@ -8,7 +8,7 @@
 //! 1. A file is created, appended to and synced through [`AppendFile`]; nothing is overwritten in place.
 //! 2. The name of a new, renamed or removed file is durable after [`Fs::sync_dir`] on its directory, not before.
 //! 3. What does not change any more is read through a [`MappedFile`]; what still grows, through a [`ReadFile`].
-//! 4. A small file that changes as a whole goes through [`replace`]: a reader finds the old or the new content.
+//! 4. A small file that changes as a whole goes through `replace`: a reader finds the old or the new content.
 //! 5. [`DiskFs`] is the disk of the operating system; `SimFs` (feature `testing`) one in memory that fails and crashes.
 
 mod disk;

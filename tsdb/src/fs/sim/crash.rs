@@ -107,10 +107,9 @@ fn fate(op: &Op, pending: usize, choice: CrashChoice, random: &mut Random) -> Fa
     let is_append = matches!(op, Op::Append { .. });
     let is_data = is_append || matches!(op, Op::Truncate { .. });
     match choice {
-        CrashChoice::All => Fate::Kept,
-        CrashChoice::None => Fate::Dropped,
         CrashChoice::NamesOnly if is_append => Fate::Zeroed,
-        CrashChoice::NamesOnly => Fate::Kept,
+        CrashChoice::All | CrashChoice::NamesOnly => Fate::Kept,
+        CrashChoice::None => Fate::Dropped,
         CrashChoice::DataOnly => kept_if(is_data),
         CrashChoice::AllBut(index) => kept_if(index != pending),
         CrashChoice::Only(index) => kept_if(index == pending),

@@ -13,25 +13,27 @@
 //! 4. The answer is a file system of its own: run the recovery on it, look at what it finds, crash it again.
 
 mod crash;
+mod disk;
 mod fault;
+mod handle;
 mod tree;
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 pub use crash::CrashChoice;
 pub use fault::{Fault, FaultKind, FaultRepeat};
 
-use super::{AppendFile, DirEntry, Fs, LockMode, MappedFile, ReadFile};
-use fault::Faults;
-use tree::{Inode, Op, Tree};
+use self::disk::Disk;
+use self::handle::{SimAppendFile, SimLock, SimReadFile};
+use self::tree::{Inode, Op, Tree};
+use crate::fs::{AppendFile, DirEntry, Fs, LockMode, MappedFile, ReadFile};
 
 /// A simulated disk; a clone is another handle on the same one. Paths count from its root, with or without a slash.
 #[derive(Clone)]
@@ -297,7 +299,8 @@ impl Fs for SimFs {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        match self.0.lock().tree.resolve(path) {
+        let resolved = self.0.lock().tree.resolve(path);
+        match resolved {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -328,225 +331,6 @@ impl Fs for SimFs {
         let disk = self.0.lock();
         disk.tree.resolve(path)?;
         Ok(disk.free())
-    }
-}
-
-struct Disk {
-    /// What was there before the first operation.
-    base: Tree,
-    ops: Vec<Op>,
-    /// What is there after the last.
-    tree: Tree,
-    faults: Faults,
-    capacity: Option<u64>,
-    ignored_syncs: Option<Box<dyn Fn(&Path) -> bool + Send + Sync>>,
-    /// The modes in which each locked file is held.
-    locks: BTreeMap<Inode, Vec<LockMode>>,
-    /// The mappings given out that may still be read.
-    mapped: Vec<(Inode, Weak<[u8]>)>,
-}
-
-impl Disk {
-    fn new(tree: Tree) -> Self {
-        Self {
-            base: tree.clone(),
-            ops: Vec::new(),
-            tree,
-            faults: Faults::default(),
-            capacity: None,
-            ignored_syncs: None,
-            locks: BTreeMap::new(),
-            mapped: Vec::new(),
-        }
-    }
-
-    fn create(&mut self, path: &Path) -> io::Result<Inode> {
-        let at = self.tree.slot(path)?;
-        if self.tree.lookup(&at).is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let inode = self.tree.next_inode();
-        self.mutate(Op::Create { at, inode })?;
-        Ok(inode)
-    }
-
-    fn append(&mut self, inode: Inode, bytes: &[u8]) -> io::Result<()> {
-        let offset = self.tree.file(inode)?.len() as u64;
-        let append = |count: usize| Op::Append {
-            inode,
-            offset,
-            bytes: bytes[..count].into(),
-        };
-        let whole = append(bytes.len());
-        let fits = usize::try_from(self.free()).unwrap_or(usize::MAX);
-        match self.faults.strike(self.ops.len(), &whole) {
-            Some(kind @ FaultKind::ShortWrite) => {
-                self.log(append(bytes.len() / 2));
-                Err(kind.error())
-            }
-            Some(kind) => self.fail(kind),
-            None if fits < bytes.len() => {
-                self.log(append(fits));
-                Err(FaultKind::Enospc.error())
-            }
-            None => {
-                self.log(whole);
-                Ok(())
-            }
-        }
-    }
-
-    fn truncate(&mut self, inode: Inode, len: u64) -> io::Result<()> {
-        if self.tree.file(inode)?.len() < len as usize {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        for (mapped, map) in &self.mapped {
-            let cuts = *mapped == inode && map.upgrade().is_some_and(|map| map.len() as u64 > len);
-            assert!(
-                !cuts,
-                "reading what is mapped would end a process: cut to {len} bytes"
-            );
-        }
-        self.mutate(Op::Truncate { inode, len })
-    }
-
-    fn sync(&mut self, path: &Path, op: Op) -> io::Result<()> {
-        let ignored = self
-            .ignored_syncs
-            .as_ref()
-            .is_some_and(|ignored| ignored(path));
-        self.mutate(if ignored { Op::Nothing } else { op })
-    }
-
-    /// Does what `op` says, or fails as planned.
-    fn mutate(&mut self, op: Op) -> io::Result<()> {
-        match (self.faults.strike(self.ops.len(), &op), &op) {
-            (None, _) => {
-                self.log(op);
-                Ok(())
-            }
-            (Some(kind @ FaultKind::LostSync), Op::SyncFile { inode }) => {
-                let lost = self.unsynced(*inode);
-                self.log(lost);
-                Err(kind.error())
-            }
-            (Some(kind), _) => self.fail(kind),
-        }
-    }
-
-    fn fail(&mut self, kind: FaultKind) -> io::Result<()> {
-        self.log(Op::Nothing);
-        Err(kind.error())
-    }
-
-    fn log(&mut self, op: Op) {
-        self.tree.apply(&op);
-        self.ops.push(op);
-    }
-
-    /// Returns the loss of everything appended to a file since its last sync.
-    fn unsynced(&self, inode: Inode) -> Op {
-        let since_sync = self
-            .ops
-            .iter()
-            .rev()
-            .take_while(|op| !matches!(op, Op::SyncFile { inode: synced } if *synced == inode));
-        let (mut lost_from, mut lost_to) = (u64::MAX, 0);
-        for op in since_sync {
-            match op {
-                Op::Append {
-                    inode: appended,
-                    offset,
-                    bytes,
-                } if *appended == inode => {
-                    lost_from = lost_from.min(*offset);
-                    lost_to = lost_to.max(offset + bytes.len() as u64);
-                }
-                _ => {}
-            }
-        }
-        if lost_from < lost_to {
-            Op::Lose {
-                inode,
-                offset: lost_from,
-                end: lost_to,
-            }
-        } else {
-            Op::Nothing
-        }
-    }
-
-    fn free(&self) -> u64 {
-        self.capacity.map_or(u64::MAX, |capacity| {
-            capacity.saturating_sub(self.tree.used())
-        })
-    }
-}
-
-struct SimAppendFile {
-    fs: SimFs,
-    path: PathBuf,
-    inode: Inode,
-    len: u64,
-}
-
-impl AppendFile for SimAppendFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.fs.0.lock().append(self.inode, bytes)?;
-        self.len += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.fs.0.lock().truncate(self.inode, len)?;
-        self.len = len;
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let op = Op::SyncFile { inode: self.inode };
-        self.fs.0.lock().sync(&self.path, op)
-    }
-
-    fn len(&self) -> u64 {
-        self.len
-    }
-}
-
-struct SimReadFile {
-    fs: SimFs,
-    inode: Inode,
-}
-
-impl ReadFile for SimReadFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let disk = self.fs.0.lock();
-        let content = disk.tree.file(self.inode)?;
-        let wanted = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| content.get(offset..)?.get(..buffer.len()))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        buffer.copy_from_slice(wanted);
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.fs.0.lock().tree.file(self.inode)?.len() as u64)
-    }
-}
-
-struct SimLock {
-    fs: SimFs,
-    inode: Inode,
-}
-
-impl Drop for SimLock {
-    fn drop(&mut self) {
-        let mut disk = self.fs.0.lock();
-        if let Some(holders) = disk.locks.get_mut(&self.inode) {
-            // Whoever holds it shared holds it in the same mode: which of them goes makes no difference.
-            holders.pop();
-        }
     }
 }
 
