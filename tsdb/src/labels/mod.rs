@@ -20,7 +20,7 @@ mod re2;
 mod selector;
 mod set;
 
-pub(crate) use builder::LabelsBuilder;
+pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
 pub(crate) use pattern::Pattern;
 pub use selector::parse_selector;

@@ -70,7 +70,7 @@ impl Tombstones {
     ///
     /// Says what is wrong when the bytes are not what [`Self::encode`] returned. The version is judged before the
     /// checksum, because a newer format may keep its checksum elsewhere.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut head = ByteReader::new(bytes);
         if head.bytes(MAGIC.len())? != MAGIC {
             return Err(Malformed {

@@ -142,7 +142,7 @@ impl Intervals {
     }
 
     /// Takes what [`Self::encode`] wrote; at least one span.
-    pub(crate) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, Malformed> {
+    pub fn decode(reader: &mut ByteReader<'_>) -> Result<Self, Malformed> {
         // An interval takes two bytes or more: without the comparison a count could ask for any amount of memory.
         let count = reader.uvarint_max(
             reader.remaining() / INTERVAL_BYTES_MIN,
