@@ -99,10 +99,10 @@ impl Visitor for Finder {
             }
             Ast::Assertion(assertion) => match assertion.kind {
                 AssertionKind::WordBoundary => {
-                    self.replacements.push((assertion.span, r"(?-u:\b)"))
+                    self.replacements.push((assertion.span, r"(?-u:\b)"));
                 }
                 AssertionKind::NotWordBoundary => {
-                    self.replacements.push((assertion.span, r"(?-u:\B)"))
+                    self.replacements.push((assertion.span, r"(?-u:\B)"));
                 }
                 AssertionKind::StartLine
                 | AssertionKind::EndLine
@@ -122,7 +122,7 @@ impl Visitor for Finder {
         match item {
             ClassSetItem::Perl(class) => self.perl_class(class),
             ClassSetItem::Bracketed(class) => {
-                self.refuse(&class.span, "a bracket in a class must be escaped")
+                self.refuse(&class.span, "a bracket in a class must be escaped");
             }
             _ => {}
         }

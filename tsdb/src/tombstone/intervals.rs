@@ -133,7 +133,7 @@ impl Intervals {
                 None => put_varint(out, interval.first),
                 // Spans do not touch, so the difference is at least 2, and it fits 64 bits without a sign.
                 Some(last) => {
-                    put_uvarint(out, interval.first.wrapping_sub(last) as u64 - SPACING_MIN)
+                    put_uvarint(out, interval.first.wrapping_sub(last) as u64 - SPACING_MIN);
                 }
             }
             put_uvarint(out, interval.last.wrapping_sub(interval.first) as u64);
