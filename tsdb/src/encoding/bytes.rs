@@ -190,7 +190,7 @@ pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::varint::{put_uvarint, put_varint, zigzag};
+    use crate::encoding::varint::{put_uvarint, put_varint, zigzag};
     use super::*;
 
     #[test]
