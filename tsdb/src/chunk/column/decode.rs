@@ -29,7 +29,9 @@ fn decode_into(bytes: &[u8], count_max: usize, out: &mut Vec<Timestamp>) -> Resu
     out.reserve(count);
     match tag {
         GRID => decode_grid(&mut reader, count, out)?,
-        IRREGULAR => ints::decode(&mut reader, count, |timestamps| out.extend_from_slice(timestamps))?,
+        IRREGULAR => ints::decode(&mut reader, count, |timestamps| {
+            out.extend_from_slice(timestamps)
+        })?,
         _ => return Err(reader.malformed("unknown tag of a timestamp column")),
     }
     // Readers search in times: out of order they would miss samples without a word.
@@ -39,7 +41,11 @@ fn decode_into(bytes: &[u8], count_max: usize, out: &mut Vec<Timestamp>) -> Resu
     reader.expect_end()
 }
 
-fn decode_grid(reader: &mut ByteReader<'_>, count: usize, out: &mut Vec<Timestamp>) -> Result<(), Malformed> {
+fn decode_grid(
+    reader: &mut ByteReader<'_>,
+    count: usize,
+    out: &mut Vec<Timestamp>,
+) -> Result<(), Malformed> {
     let start = out.len();
     let mut at = reader.varint()?;
     let interval = reader.uvarint()?;

@@ -28,7 +28,13 @@ impl Appender {
     pub fn new() -> Self {
         let mut bytes = Vec::with_capacity(FIRST_CAPACITY);
         bytes.extend_from_slice(&[0; COUNT_BYTES]);
-        Self { stream: BitWriter { bytes, free: 0 }, window: None, timestamp: 0, delta: 0, value_bits: 0 }
+        Self {
+            stream: BitWriter { bytes, free: 0 },
+            window: None,
+            timestamp: 0,
+            delta: 0,
+            value_bits: 0,
+        }
     }
 
     /// Reads a chunk to its end to go on appending to it, as if it had never been put aside.
@@ -41,7 +47,10 @@ impl Appender {
         let mut kept = Vec::with_capacity(len.max(FIRST_CAPACITY));
         kept.extend_from_slice(&bytes[..len]);
         Ok(Self {
-            stream: BitWriter { bytes: kept, free: (len * 8 - len_bits) as u8 },
+            stream: BitWriter {
+                bytes: kept,
+                free: (len * 8 - len_bits) as u8,
+            },
             window: reader.window,
             timestamp: reader.timestamp,
             delta: reader.delta,
@@ -57,7 +66,10 @@ impl Appender {
     /// If the chunk holds [`SAMPLES_MAX`] samples: a count that wraps would lose them all.
     pub fn push(&mut self, timestamp: Timestamp, value: f64) {
         let count = self.count();
-        assert!(count < SAMPLES_MAX, "a Gorilla chunk holds no more than {SAMPLES_MAX} samples");
+        assert!(
+            count < SAMPLES_MAX,
+            "a Gorilla chunk holds no more than {SAMPLES_MAX} samples"
+        );
         let value_bits = value.to_bits();
         let delta = timestamp.wrapping_sub(self.timestamp) as u64;
         match count {
@@ -147,8 +159,10 @@ impl Appender {
 
     /// Returns the newest sample.
     pub fn last(&self) -> Option<Sample> {
-        (self.count() > 0)
-            .then(|| Sample { timestamp: self.timestamp, value: f64::from_bits(self.value_bits) })
+        (self.count() > 0).then(|| Sample {
+            timestamp: self.timestamp,
+            value: f64::from_bits(self.value_bits),
+        })
     }
 
     /// Returns how much memory the chunk holds on the heap.
