@@ -272,6 +272,35 @@ impl GroupState {
         lost
     }
 
+    /// Ends a replay; returns rows whose base never came. The open rows must have been sealed if the state is not known.
+    ///
+    /// A group the log told nothing of begins with an empty state: its next row is preceded by a base anyway.
+    pub(crate) fn finish_replay(&mut self) -> u64 {
+        let lost = std::mem::take(&mut self.waiting).len() as u64;
+        if !self.is_known {
+            debug_assert_eq!(self.open.len(), 0);
+            self.state = RowState::new(self.layout.len());
+            self.is_known = true;
+        }
+        self.segment = 0;
+        lost
+    }
+
+    /// Attaches a piece of an earlier run. Pieces of a group come in the order in which they were sealed.
+    pub(crate) fn attach(&mut self, piece: Arc<Piece>) {
+        let header = piece.header;
+        if self.layout.ids() != piece.layout.ids() {
+            self.set_layout(Arc::clone(&piece.layout));
+            self.state = RowState::new(self.layout.len());
+            self.absentees.clear();
+        }
+        self.is_known = false;
+        self.last_timestamp = self.last_timestamp.max(header.last_timestamp);
+        self.newest = self.newest.max(header.last_timestamp);
+        self.sealed_through = self.sealed_through.max(header.last_sequence);
+        Arc::make_mut(&mut self.pieces).push(piece);
+    }
+
     /// Gives the group another list of members, in memory: the next row is preceded by a base. The open rows must have
     /// been sealed. `floors` are the newest timestamps of members the group did not have before.
     ///
@@ -329,6 +358,11 @@ impl GroupState {
             self.drop_rows(end);
         }
         Ok(())
+    }
+
+    /// Gives up the open rows.
+    pub(crate) fn drop_open(&mut self) {
+        self.open = Arc::new(OpenRows { width: self.layout.len(), ..OpenRows::default() });
     }
 
     fn drop_rows(&mut self, count: usize) {

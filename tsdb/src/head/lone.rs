@@ -291,6 +291,14 @@ impl LoneSeries {
         }
     }
 
+    /// Calls `visit` with the first and last timestamp of each run of samples.
+    pub(crate) fn for_each_timestamp_bound(&self, mut visit: impl FnMut(Timestamp)) {
+        self.for_each_span(|first, last| {
+            visit(first);
+            visit(last);
+        });
+    }
+
     /// Tells whether a sample may lie in `range`.
     pub(crate) fn overlaps(&self, range: TimeRange) -> bool {
         let mut overlaps = false;

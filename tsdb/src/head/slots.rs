@@ -48,11 +48,13 @@ pub(crate) struct Slots {
     by_id: Vec<Option<Box<[u32]>>>,
     /// Groups a series was in before, while they hold data of it.
     former: HashMap<u32, Vec<u32>>,
+    /// Older ids of a series that was forgotten and came back.
+    aliases: HashMap<u32, Vec<u64>>,
 }
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self { slots: Pages::new(), by_id: Vec::new(), former: HashMap::new() }
+        Self { slots: Pages::new(), by_id: Vec::new(), former: HashMap::new(), aliases: HashMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -82,28 +84,29 @@ impl Slots {
         let page = self.by_id[page].get_or_insert_with(|| vec![NONE; ID_PAGE as usize].into_boxed_slice());
         page[(id % ID_PAGE) as usize] = slot;
         let known = self.slots.slot(slot as usize);
-        // The newest id is the one that is written from now on.
-        if id > known.id {
-            known.id = id;
+        if known.id != 0 && known.id != id {
+            self.aliases.entry(slot).or_default().push(known.id.min(id));
         }
+        // The newest id is the one that is written from now on.
+        known.id = known.id.max(id);
     }
 
-    /// Frees a slot.
+    /// Frees a slot and forgets the ids that lead to it.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.former.remove(&slot);
+        let id = self.get(slot).id;
+        for id in self.aliases.remove(&slot).unwrap_or_default().into_iter().chain([id]) {
+            if let Some(Some(page)) = self.by_id.get_mut((id / ID_PAGE) as usize) {
+                page[(id % ID_PAGE) as usize] = NONE;
+            }
+        }
         *self.slots.slot(slot as usize) = Slot::default();
     }
 
-    /// Forgets ids that lead to slots which `is_gone` names; ascending order of pages, each freed once it is empty.
-    pub(crate) fn forget_ids(&mut self, is_gone: impl Fn(u32) -> bool) {
+    /// Lets go of pages of the id table that no id leads through any more.
+    pub(crate) fn release_pages(&mut self) {
         for page in &mut self.by_id {
-            let Some(slots) = page else { continue };
-            for slot in slots.iter_mut().filter(|slot| **slot != NONE) {
-                if is_gone(*slot) {
-                    *slot = NONE;
-                }
-            }
-            if slots.iter().all(|slot| *slot == NONE) {
+            if page.as_ref().is_some_and(|slots| slots.iter().all(|slot| *slot == NONE)) {
                 *page = None;
             }
         }
