@@ -18,7 +18,7 @@ mod pattern;
 mod quote;
 mod set;
 
-pub(crate) use builder::LabelsBuilder;
+pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
 pub(crate) use pattern::Pattern;
 pub use set::{LabelIter, Labels};
