@@ -33,7 +33,12 @@ impl Wal {
     /// The log is as it was before. [`Invalid`](crate::error::ErrorKind::Invalid) for an empty body,
     /// [`Limit`](crate::error::ErrorKind::Limit) for one that is too long; otherwise the disk's fault, and the next
     /// append tries again.
-    pub(crate) fn append(&self, frame: &mut FrameBuffer, expected: u64, base_bytes: usize) -> Result<Appended> {
+    pub(crate) fn append(
+        &self,
+        frame: &mut FrameBuffer,
+        expected: u64,
+        base_bytes: usize,
+    ) -> Result<Appended> {
         if frame.body().is_empty() {
             return Err(Error::invalid("a frame has no body"));
         }
@@ -71,16 +76,25 @@ impl Wal {
     pub(crate) fn note_synced(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         let synced = self.synced_sequence();
-        if writer.distrusted || writer.leave || synced < writer.last_body || writer.marked >= writer.last_body {
+        if writer.distrusted
+            || writer.leave
+            || synced < writer.last_body
+            || writer.marked >= writer.last_body
+        {
             return Ok(());
         }
-        if writer.segment.is_full(self.config.segment_bytes, FRAME_HEADER_BYTES) || writer.segment.is_stuck() {
+        if writer
+            .segment
+            .is_full(self.config.segment_bytes, FRAME_HEADER_BYTES)
+            || writer.segment.is_stuck()
+        {
             // The header of the new segment carries the mark.
             return self.begin_segment(&mut writer);
         }
         let mut frame = FrameBuffer::new();
         let seal = frame.seal()?;
-        self.write(&mut writer, &mut frame, seal).map(|_sequence| ())
+        self.write(&mut writer, &mut frame, seal)
+            .map(|_sequence| ())
     }
 
     fn write(&self, writer: &mut Writer, frame: &mut FrameBuffer, seal: (u32, u32)) -> Result<u64> {
@@ -94,7 +108,10 @@ impl Wal {
         // Pairs with the acquire in `last_sequence`.
         self.last.store(sequence, Ordering::Release);
         count(&self.counters.frames, 1);
-        count(&self.counters.bytes, (FRAME_HEADER_BYTES + frame.body().len()) as u64);
+        count(
+            &self.counters.bytes,
+            (FRAME_HEADER_BYTES + frame.body().len()) as u64,
+        );
         Ok(sequence)
     }
 }

@@ -13,7 +13,9 @@ pub(crate) struct FrameBuffer {
 impl FrameBuffer {
     /// Returns a buffer with an empty body.
     pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; FRAME_HEADER_BYTES] }
+        Self {
+            bytes: vec![0; FRAME_HEADER_BYTES],
+        }
     }
 
     /// Empties the body and keeps the memory.
@@ -37,7 +39,10 @@ impl FrameBuffer {
         let body = self.body();
         match u32::try_from(body.len()) {
             Ok(len) if body.len() <= FRAME_BYTES_MAX => Ok((len, body_crc(body))),
-            _ => Err(Error::limit(format!("frame of {} bytes; at most {FRAME_BYTES_MAX} are allowed", body.len()))),
+            _ => Err(Error::limit(format!(
+                "frame of {} bytes; at most {FRAME_BYTES_MAX} are allowed",
+                body.len()
+            ))),
         }
     }
 

@@ -54,12 +54,18 @@ impl SegmentHeader {
     /// Reads the first copy that verifies from the start of a segment.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let mut reader = ByteReader::new(bytes);
-        let first = reader.bytes(SEGMENT_HEADER_BYTES).map_err(HeaderError::from).and_then(Self::decode_copy);
+        let first = reader
+            .bytes(SEGMENT_HEADER_BYTES)
+            .map_err(HeaderError::from)
+            .and_then(Self::decode_copy);
         match first {
             // A header that verifies is the header, even if it is one that cannot be used.
             Ok(_) | Err(HeaderError::Version(_)) => first,
             Err(damaged) => {
-                let second = reader.bytes(SEGMENT_HEADER_BYTES).map_err(HeaderError::from).and_then(Self::decode_copy);
+                let second = reader
+                    .bytes(SEGMENT_HEADER_BYTES)
+                    .map_err(HeaderError::from)
+                    .and_then(Self::decode_copy);
                 match second {
                     Err(HeaderError::Malformed(_)) => Err(damaged),
                     verified => verified,
@@ -87,7 +93,11 @@ impl SegmentHeader {
             known_synced: reader.u64()?,
         };
         // A sequence of 0 or a `previous` at or above the first one would let a gap pass as none.
-        if version == 0 || flags > 1 || header.number == 0 || header.previous >= header.first_sequence {
+        if version == 0
+            || flags > 1
+            || header.number == 0
+            || header.previous >= header.first_sequence
+        {
             return Err(reader.malformed("impossible segment header").into());
         }
         Ok(header)
@@ -123,21 +133,33 @@ impl FrameHeader {
     /// Reads the fields without believing them yet.
     #[inline]
     pub(super) fn decode_unverified(bytes: &[u8; FRAME_HEADER_BYTES]) -> Self {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        Self { body_len: word(0), sequence_offset: word(4), distance: word(8), body_crc: word(12) }
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Self {
+            body_len: word(0),
+            sequence_offset: word(4),
+            distance: word(8),
+            body_crc: word(12),
+        }
     }
 
     /// Tells whether the header's checksum holds and its length is legal.
     #[inline]
     pub(super) fn verify(&self, bytes: &[u8; FRAME_HEADER_BYTES], salt: u32) -> bool {
         let [fields @ .., a, b, c, d] = bytes;
-        crc32_seeded(salt, fields) == u32::from_le_bytes([*a, *b, *c, *d]) && self.body_len as usize <= FRAME_BYTES_MAX
+        crc32_seeded(salt, fields) == u32::from_le_bytes([*a, *b, *c, *d])
+            && self.body_len as usize <= FRAME_BYTES_MAX
     }
 
     /// Returns the sequence known to be synced when this frame, the `sequence`-th, was written; 0 if it does not say.
     #[inline]
     pub(super) fn known_synced(&self, sequence: u64) -> u64 {
-        if self.distance == u32::MAX { 0 } else { sequence.saturating_sub(u64::from(self.distance)) }
+        if self.distance == u32::MAX {
+            0
+        } else {
+            sequence.saturating_sub(u64::from(self.distance))
+        }
     }
 }
 
@@ -191,7 +213,10 @@ mod tests {
     #[test]
     fn segment_header_round_trips() {
         for continues in [false, true] {
-            let header = SegmentHeader { continues, ..HEADER };
+            let header = SegmentHeader {
+                continues,
+                ..HEADER
+            };
             assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
         }
     }
@@ -211,7 +236,10 @@ mod tests {
         let mut bytes = HEADER.encode();
         bytes[20] ^= 1;
         bytes[SEGMENT_HEADER_BYTES + 1] ^= 1;
-        assert!(matches!(SegmentHeader::decode(&bytes), Err(HeaderError::Malformed(_))));
+        assert!(matches!(
+            SegmentHeader::decode(&bytes),
+            Err(HeaderError::Malformed(_))
+        ));
     }
 
     #[test]
@@ -222,12 +250,20 @@ mod tests {
         crate::encoding::seal(&mut sealed, 0);
         assert_eq!(SegmentHeader::decode(&sealed), Err(HeaderError::Version(2)));
         copy.extend_from_slice(&[0; 4]);
-        assert!(matches!(SegmentHeader::decode(&copy), Err(HeaderError::Malformed(_))));
+        assert!(matches!(
+            SegmentHeader::decode(&copy),
+            Err(HeaderError::Malformed(_))
+        ));
     }
 
     #[test]
     fn every_flipped_bit_of_a_frame_header_is_noticed() {
-        let frame = FrameHeader { body_len: 3, sequence_offset: 9, distance: 2, body_crc: 0xabcd };
+        let frame = FrameHeader {
+            body_len: 3,
+            sequence_offset: 9,
+            distance: 2,
+            body_crc: 0xabcd,
+        };
         let mut bytes = frame.encode(5);
         assert!(FrameHeader::decode_unverified(&bytes).verify(&bytes, 5));
         assert!(!FrameHeader::decode_unverified(&bytes).verify(&bytes, 6));

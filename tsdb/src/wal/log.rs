@@ -126,12 +126,22 @@ impl Wal {
     ///
     /// Older segments are synced first, as far as they are not known to be: what recovery has read may have come from
     /// memory of the operating system.
-    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, config: WalConfig, start: WalStart) -> Result<Self> {
+    pub(crate) fn open(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: WalConfig,
+        start: WalStart,
+    ) -> Result<Self> {
         for segment in &start.segments {
-            if segment.last_sequence > start.known_synced && segment.last_sequence >= segment.first_sequence {
+            if segment.last_sequence > start.known_synced
+                && segment.last_sequence >= segment.first_sequence
+            {
                 let path = segment_path(dir, segment.number);
-                let mut file = fs.open_append(&path).map_err(|error| Error::io("open", &path, error))?;
-                file.sync().map_err(|error| Error::io("sync", &path, error))?;
+                let mut file = fs
+                    .open_append(&path)
+                    .map_err(|error| Error::io("open", &path, error))?;
+                file.sync()
+                    .map_err(|error| Error::io("sync", &path, error))?;
             }
         }
         let path = segment_path(dir, start.segment);
@@ -144,8 +154,13 @@ impl Wal {
             known_synced: start.previous,
         };
         let segment = SegmentWriter::create(&*fs, &path, header)?;
-        segment.sync_handle().lock().sync().map_err(|error| Error::io("sync", &path, error))?;
-        fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+        segment
+            .sync_handle()
+            .lock()
+            .sync()
+            .map_err(|error| Error::io("sync", &path, error))?;
+        fs.sync_dir(dir)
+            .map_err(|error| Error::io("sync", dir, error))?;
 
         let last = start.sequence - 1;
         let writer = Writer {
@@ -191,8 +206,14 @@ impl Wal {
             let writer = self.writer.lock();
             let open = info(&writer.segment);
             let all: Vec<SegmentInfo> = writer.closed.iter().copied().chain([open]).collect();
-            let kept = all.iter().position(|info| info.number >= segment).unwrap_or(all.len() - 1);
-            all[..decodable_from(&all, kept)].iter().map(|info| info.number).collect()
+            let kept = all
+                .iter()
+                .position(|info| info.number >= segment)
+                .unwrap_or(all.len() - 1);
+            all[..decodable_from(&all, kept)]
+                .iter()
+                .map(|info| info.number)
+                .collect()
         };
         if removed.is_empty() {
             return Ok(());
@@ -204,10 +225,16 @@ impl Wal {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::io("remove", path, error));
                 }
-                _ => self.writer.lock().closed.retain(|info| info.number != number),
+                _ => self
+                    .writer
+                    .lock()
+                    .closed
+                    .retain(|info| info.number != number),
             }
         }
-        self.fs.sync_dir(&self.dir).map_err(|error| Error::io("sync", &self.dir, error))
+        self.fs
+            .sync_dir(&self.dir)
+            .map_err(|error| Error::io("sync", &self.dir, error))
     }
 
     /// Returns the segments in order; the last is the open one.
@@ -262,7 +289,9 @@ impl Wal {
         let next = self.create_segment(writer, SegmentPlace::Open)?;
         let left = std::mem::replace(&mut writer.segment, next);
         writer.closed.push(info(&left));
-        writer.unsynced.push((writer.segment.header().number, writer.segment.sync_handle()));
+        writer
+            .unsynced
+            .push((writer.segment.header().number, writer.segment.sync_handle()));
         writer.names_unsynced = true;
         writer.leave = false;
         Ok(())
@@ -270,7 +299,11 @@ impl Wal {
 
     /// Creates the file of the next segment. Its number is spent even if that fails, so that a file that could not be
     /// removed is never in the way.
-    pub(super) fn create_segment(&self, writer: &mut Writer, place: SegmentPlace) -> Result<SegmentWriter> {
+    pub(super) fn create_segment(
+        &self,
+        writer: &mut Writer,
+        place: SegmentPlace,
+    ) -> Result<SegmentWriter> {
         let number = writer.next_segment;
         writer.next_segment += 1;
         let synced = self.synced_sequence();
@@ -321,7 +354,10 @@ pub(super) fn decodable_from(segments: &[SegmentInfo], index: usize) -> usize {
         return index;
     }
     let stands = |info: &SegmentInfo| info.last_sequence >= info.first_sequence;
-    segments[..index].iter().rposition(|info| stands(info) && !info.continues).unwrap_or(0)
+    segments[..index]
+        .iter()
+        .rposition(|info| stands(info) && !info.continues)
+        .unwrap_or(0)
 }
 
 /// Returns the file of a segment.

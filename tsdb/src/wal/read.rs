@@ -47,7 +47,7 @@ pub(crate) struct Damage {
     pub(crate) offset: u64,
     /// How many bytes do not verify; none where a file is missing or was cut.
     pub(crate) bytes: u64,
-    /// First sequence lost.
+    /// First sequence lost; 0 if that is not known.
     pub(crate) first_sequence: u64,
     /// Last sequence lost.
     pub(crate) last_sequence: u64,
@@ -81,7 +81,10 @@ impl Log {
     }
 
     /// Gives every frame that has a body to `visit`, in order: segment, sequence, body.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(u64, u64, &[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each(
+        &self,
+        mut visit: impl FnMut(u64, u64, &[u8]) -> Result<()>,
+    ) -> Result<()> {
         for segment in &self.segments {
             segment.for_each(|sequence, body| visit(segment.number, sequence, body))?;
         }
@@ -101,7 +104,9 @@ impl SegmentFrames {
         for frame in self.frames.iter().filter(|frame| frame.len > 0) {
             let (offset, len) = (frame.offset as usize, frame.len as usize);
             // The frame was found in these very bytes.
-            let body = bytes.get(offset..offset + len).expect("a frame lies inside its segment");
+            let body = bytes
+                .get(offset..offset + len)
+                .expect("a frame lies inside its segment");
             visit(self.first_sequence + u64::from(frame.sequence_offset), body)?;
         }
         Ok(())
@@ -150,7 +155,12 @@ fn read_segment(fs: &dyn Fs, dir: &Path, number: u64, live: bool) -> Result<Segm
     let reader = fs.open_read(&path).map_err(to_error)?;
     let len = reader.len().map_err(to_error)?;
     let file = if live {
-        let mut bytes = vec![0; usize::try_from(len).map_err(|_too_long| to_error(std::io::ErrorKind::FileTooLarge.into()))?];
+        let mut bytes = vec![
+            0;
+            usize::try_from(len).map_err(|_too_long| to_error(
+                std::io::ErrorKind::FileTooLarge.into()
+            ))?
+        ];
         reader.read_at(&mut bytes, 0).map_err(to_error)?;
         MappedFile::from_bytes(bytes)
     } else {
@@ -160,10 +170,18 @@ fn read_segment(fs: &dyn Fs, dir: &Path, number: u64, live: bool) -> Result<Segm
         Ok(scan) => Some(scan),
         Err(HeaderError::Malformed(_)) => None,
         Err(HeaderError::Version(version)) => {
-            return Err(Error::unsupported(path, format!("log segment of version {version}")));
+            return Err(Error::unsupported(
+                path,
+                format!("log segment of version {version}"),
+            ));
         }
     };
-    Ok(SegmentFile { number, len, file, scan })
+    Ok(SegmentFile {
+        number,
+        len,
+        file,
+        scan,
+    })
 }
 
 fn whole(file: &MappedFile) -> std::io::Result<Cow<'_, [u8]>> {
@@ -186,15 +204,30 @@ fn judge(files: Vec<SegmentFile>, from: u64) -> Log {
     let highest = scans().map(|scan| scan.highest_sequence).max().unwrap_or(0);
     let next_segment = files.last().map_or(0, |file| file.number) + 1;
 
-    let mut walk = Walk { known_synced, last: None, suspect: None, end: None, damage: Vec::new(), torn: false };
+    let mut walk = Walk {
+        known_synced,
+        last: None,
+        suspect: None,
+        end: None,
+        damage: Vec::new(),
+        torn: false,
+    };
     // The lowest `previous` of all later segments bounds what stands in each.
     let mut limits = vec![u64::MAX; files.len()];
     let mut limit = u64::MAX;
     for (file, slot) in files.iter().zip(&mut limits).rev() {
         *slot = limit;
-        limit = limit.min(file.scan.as_ref().map_or(u64::MAX, |scan| scan.header.previous));
+        limit = limit.min(
+            file.scan
+                .as_ref()
+                .map_or(u64::MAX, |scan| scan.header.previous),
+        );
     }
-    let standing: Vec<usize> = files.iter().zip(&limits).map(|(file, &limit)| walk.segment(file, limit)).collect();
+    let standing: Vec<usize> = files
+        .iter()
+        .zip(&limits)
+        .map(|(file, &limit)| walk.segment(file, limit))
+        .collect();
     walk.finish();
 
     let mut log = Log {
@@ -211,13 +244,25 @@ fn judge(files: Vec<SegmentFile>, from: u64) -> Log {
         },
     };
     if let (true, Some((segment, offset))) = (walk.torn, walk.end) {
-        let behind = files.iter().filter(|file| file.number >= segment).map(|file| file.len).sum::<u64>();
-        log.torn = Some(Torn { segment, offset, bytes: behind - offset });
+        let behind = files
+            .iter()
+            .filter(|file| file.number >= segment)
+            .map(|file| file.len)
+            .sum::<u64>();
+        log.torn = Some(Torn {
+            segment,
+            offset,
+            bytes: behind - offset,
+        });
     }
     for (file, count) in files.into_iter().zip(standing) {
         log.take(file, count);
     }
-    let wanted = log.start.segments.iter().position(|info| info.number >= from);
+    let wanted = log
+        .start
+        .segments
+        .iter()
+        .position(|info| info.number >= from);
     if let Some(index) = wanted {
         let first = log.start.segments[decodable_from(&log.start.segments, index)].number;
         log.segments.retain(|segment| segment.number >= first);
@@ -246,7 +291,10 @@ impl Log {
         }
         scan.frames.truncate(count);
         let first_sequence = scan.header.first_sequence;
-        let last = scan.frames.last().map(|frame| first_sequence + u64::from(frame.sequence_offset));
+        let last = scan
+            .frames
+            .last()
+            .map(|frame| first_sequence + u64::from(frame.sequence_offset));
         self.start.segments.push(SegmentInfo {
             number: file.number,
             first_sequence,
@@ -293,8 +341,15 @@ impl Walk {
         if header.first_sequence > limit {
             return 0;
         }
-        if self.last.is_some() && !self.expect(header.previous + 1) {
-            return 0;
+        match (self.last, self.suspect) {
+            (Some(_), _) => {
+                if !self.expect(header.previous + 1) {
+                    return 0;
+                }
+            }
+            // The first header of all is damaged: how much stood there is not known.
+            (None, Some(_)) => self.lose(0, header.previous),
+            (None, None) => {}
         }
         self.last = Some(header.first_sequence - 1);
         self.end = Some((file.number, SEGMENT_HEADERS_BYTES as u64));
@@ -351,6 +406,12 @@ impl Walk {
     fn lose(&mut self, first_sequence: u64, last_sequence: u64) {
         let at_end = || self.end.map(|(segment, offset)| (segment, offset, 0));
         let (segment, offset, bytes) = self.suspect.or_else(at_end).unwrap_or_default();
-        self.damage.push(Damage { segment, offset, bytes, first_sequence, last_sequence });
+        self.damage.push(Damage {
+            segment,
+            offset,
+            bytes,
+            first_sequence,
+            last_sequence,
+        });
     }
 }

@@ -78,9 +78,14 @@ struct Scanner<'a> {
 
 /// What stands at a position.
 enum Found {
-    Frame { len: u32, sequence_offset: u32 },
+    Frame {
+        len: u32,
+        sequence_offset: u32,
+    },
     /// The header verifies, the body does not.
-    BadBody { len: u32 },
+    BadBody {
+        len: u32,
+    },
     /// The header verifies, the file ends before the body does.
     Cut,
     Nothing,
@@ -91,13 +96,20 @@ impl Scanner<'_> {
         let mut position = SEGMENT_HEADERS_BYTES;
         while position < self.bytes.len() {
             match self.look(position) {
-                Found::Frame { len, sequence_offset } => {
+                Found::Frame {
+                    len,
+                    sequence_offset,
+                } => {
                     let offset = position + FRAME_HEADER_BYTES;
                     // A file of more than 4 GiB is none of ours; the rest of it counts as bad bytes.
                     let Ok(body_offset) = u32::try_from(offset) else {
                         return self.add_bad(position, self.bytes.len());
                     };
-                    self.scan.frames.push(FrameRef { sequence_offset, offset: body_offset, len });
+                    self.scan.frames.push(FrameRef {
+                        sequence_offset,
+                        offset: body_offset,
+                        len,
+                    });
                     self.offset_min = u64::from(sequence_offset) + 1;
                     position = offset + len as usize;
                 }
@@ -137,15 +149,22 @@ impl Scanner<'_> {
         if !plausible || !frame.verify(head, self.scan.header.salt) {
             return Found::Nothing;
         }
-        let sequence = self.scan.header.first_sequence.saturating_add(sequence_offset);
+        let sequence = self
+            .scan
+            .header
+            .first_sequence
+            .saturating_add(sequence_offset);
         self.scan.known_synced = self.scan.known_synced.max(frame.known_synced(sequence));
         self.scan.highest_sequence = self.scan.highest_sequence.max(sequence);
         match behind.get(..frame.body_len as usize) {
             None => Found::Cut,
-            Some(body) if body_crc(body) == frame.body_crc => {
-                Found::Frame { len: frame.body_len, sequence_offset: frame.sequence_offset }
-            }
-            Some(_) => Found::BadBody { len: frame.body_len },
+            Some(body) if body_crc(body) == frame.body_crc => Found::Frame {
+                len: frame.body_len,
+                sequence_offset: frame.sequence_offset,
+            },
+            Some(_) => Found::BadBody {
+                len: frame.body_len,
+            },
         }
     }
 
@@ -154,7 +173,11 @@ impl Scanner<'_> {
         match self.scan.bad.last_mut() {
             // Neighbours with no frame in between are one piece of damage.
             Some(last) if last.frames_before == frames_before => last.len = to as u64 - last.offset,
-            _ => self.scan.bad.push(BadBytes { offset: from as u64, len: (to - from) as u64, frames_before }),
+            _ => self.scan.bad.push(BadBytes {
+                offset: from as u64,
+                len: (to - from) as u64,
+                frames_before,
+            }),
         }
     }
 }

@@ -30,11 +30,16 @@ pub(super) struct SegmentWriter {
 impl SegmentWriter {
     /// Creates the file and writes its headers; nothing is synced. On an error the file is removed, if that works.
     pub(super) fn create(fs: &dyn Fs, path: &Path, header: SegmentHeader) -> Result<Self> {
-        let mut file = fs.create(path).map_err(|error| Error::io("create", path, error))?;
+        let mut file = fs
+            .create(path)
+            .map_err(|error| Error::io("create", path, error))?;
         let written = file
             .append(&header.encode())
             .map_err(|error| Error::io("write to", path, error))
-            .and_then(|()| fs.open_append(path).map_err(|error| Error::io("open", path, error)));
+            .and_then(|()| {
+                fs.open_append(path)
+                    .map_err(|error| Error::io("open", path, error))
+            });
         match written {
             Ok(sync_file) => Ok(Self {
                 header,
@@ -85,7 +90,12 @@ impl SegmentWriter {
     }
 
     /// Writes one frame and returns its sequence. After an error the sequence is free again.
-    pub(super) fn write(&mut self, frame: &mut FrameBuffer, seal: (u32, u32), known_synced: u64) -> Result<u64> {
+    pub(super) fn write(
+        &mut self,
+        frame: &mut FrameBuffer,
+        seal: (u32, u32),
+        known_synced: u64,
+    ) -> Result<u64> {
         let (body_len, body_crc) = seal;
         let sequence = self.next_sequence;
         let header = FrameHeader {
@@ -102,10 +112,16 @@ impl SegmentWriter {
     }
 
     /// Writes frames that were written elsewhere before, with their sequences.
-    pub(super) fn write_again<'a>(&mut self, frames: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
+    pub(super) fn write_again<'a>(
+        &mut self,
+        frames: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> Result<()> {
         let mut bytes = Vec::new();
         for (sequence, body) in frames {
-            debug_assert_eq!(sequence, self.next_sequence, "frames are written again in order");
+            debug_assert_eq!(
+                sequence, self.next_sequence,
+                "frames are written again in order"
+            );
             let offset = sequence - self.header.first_sequence;
             let header = FrameHeader {
                 body_len: u32::try_from(body.len()).expect("a frame is shorter than 4 GiB"),
@@ -143,7 +159,9 @@ impl SegmentWriter {
 
     fn cut_remains(&mut self) -> Result<()> {
         if self.remains {
-            self.file.truncate(self.len).map_err(|error| Error::io("truncate", &self.path, error))?;
+            self.file
+                .truncate(self.len)
+                .map_err(|error| Error::io("truncate", &self.path, error))?;
             self.remains = false;
         }
         Ok(())

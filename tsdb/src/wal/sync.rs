@@ -81,7 +81,11 @@ impl Wal {
                 return self.write_tail_again(&mut writer);
             }
             writer.tail.seal();
-            (writer.unsynced.clone(), writer.names_unsynced, writer.segment.last_sequence())
+            (
+                writer.unsynced.clone(),
+                writer.names_unsynced,
+                writer.segment.last_sequence(),
+            )
         };
         if let Err(error) = self.sync_files(&files, names) {
             count(&self.counters.sync_failures, 1);
@@ -103,11 +107,15 @@ impl Wal {
 
     fn sync_files(&self, files: &[(u64, SyncHandle)], names: bool) -> Result<()> {
         for (number, file) in files {
-            file.lock().sync().map_err(|error| Error::io("sync", segment_path(&self.dir, *number), error))?;
+            file.lock()
+                .sync()
+                .map_err(|error| Error::io("sync", segment_path(&self.dir, *number), error))?;
             count(&self.counters.syncs, 1);
         }
         if names {
-            self.fs.sync_dir(&self.dir).map_err(|error| Error::io("sync", &self.dir, error))?;
+            self.fs
+                .sync_dir(&self.dir)
+                .map_err(|error| Error::io("sync", &self.dir, error))?;
             count(&self.counters.syncs, 1);
         }
         Ok(())
@@ -115,7 +123,11 @@ impl Wal {
 
     /// Writes the tail again if a sync has failed before.
     pub(super) fn make_good(&self, writer: &mut Writer) -> Result<()> {
-        if writer.distrusted { self.write_tail_again(writer) } else { Ok(()) }
+        if writer.distrusted {
+            self.write_tail_again(writer)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes all frames above the last successful sync to a segment that takes their old place's part. The rename is
@@ -128,8 +140,18 @@ impl Wal {
         let tmp = unfinished(&path);
         let result = segment
             .write_again(writer.tail.above(synced))
-            .and_then(|()| segment.sync_handle().lock().sync().map_err(|error| Error::io("sync", &tmp, error)))
-            .and_then(|()| self.fs.rename(&tmp, &path).map_err(|error| Error::io("rename", &tmp, error)));
+            .and_then(|()| {
+                segment
+                    .sync_handle()
+                    .lock()
+                    .sync()
+                    .map_err(|error| Error::io("sync", &tmp, error))
+            })
+            .and_then(|()| {
+                self.fs
+                    .rename(&tmp, &path)
+                    .map_err(|error| Error::io("rename", &tmp, error))
+            });
         if let Err(error) = result {
             // Left-over files of this ending are swept when the database is opened.
             drop(self.fs.remove_file(&tmp));

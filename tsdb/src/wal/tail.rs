@@ -22,7 +22,11 @@ struct Generation {
 
 impl Tail {
     pub(super) fn new() -> Self {
-        Self { generations: VecDeque::new(), spare: None, bytes: 0 }
+        Self {
+            generations: VecDeque::new(),
+            spare: None,
+            bytes: 0,
+        }
     }
 
     /// Returns the bytes of all bodies.
@@ -32,32 +36,47 @@ impl Tail {
 
     /// Begins a new generation: the frames so far can be let go together.
     pub(super) fn seal(&mut self) {
-        if self.generations.back().is_some_and(|open| !open.lens.is_empty()) {
-            self.generations.push_back(self.spare.take().unwrap_or_default());
+        if self
+            .generations
+            .back()
+            .is_some_and(|open| !open.lens.is_empty())
+        {
+            self.generations
+                .push_back(self.spare.take().unwrap_or_default());
         }
     }
 
     /// Adds a frame; sequences must follow each other.
     pub(super) fn push(&mut self, sequence: u64, body: &[u8]) {
         if self.generations.is_empty() {
-            self.generations.push_back(self.spare.take().unwrap_or_default());
+            self.generations
+                .push_back(self.spare.take().unwrap_or_default());
         }
-        let open = self.generations.back_mut().expect("there is one generation at least");
+        let open = self
+            .generations
+            .back_mut()
+            .expect("there is one generation at least");
         if open.lens.is_empty() {
             open.first_sequence = sequence;
         }
         open.bodies.extend_from_slice(body);
-        open.lens.push(u32::try_from(body.len()).expect("a sealed frame is shorter than 4 GiB"));
+        open.lens
+            .push(u32::try_from(body.len()).expect("a sealed frame is shorter than 4 GiB"));
         self.bytes += body.len();
     }
 
     /// Lets go of the sealed generations whose frames are all synced.
     pub(super) fn drop_through(&mut self, sequence: u64) {
         while let Some(oldest) = self.generations.front() {
-            if oldest.lens.is_empty() || oldest.first_sequence + oldest.lens.len() as u64 - 1 > sequence {
+            if oldest.lens.is_empty()
+                || oldest.first_sequence + oldest.lens.len() as u64 - 1 > sequence
+            {
                 return;
             }
-            let mut dropped = self.generations.pop_front().expect("there is an oldest one");
+            let mut dropped = self
+                .generations
+                .pop_front()
+                .expect("there is an oldest one");
             self.bytes -= dropped.bodies.len();
             dropped.bodies.clear();
             dropped.lens.clear();
@@ -74,11 +93,13 @@ impl Tail {
             .iter()
             .flat_map(|generation| {
                 let mut rest = generation.bodies.as_slice();
-                generation.lens.iter().zip(generation.first_sequence..).map(move |(&len, sequence)| {
-                    let (body, behind) = rest.split_at(len as usize);
-                    rest = behind;
-                    (sequence, body)
-                })
+                generation.lens.iter().zip(generation.first_sequence..).map(
+                    move |(&len, sequence)| {
+                        let (body, behind) = rest.split_at(len as usize);
+                        rest = behind;
+                        (sequence, body)
+                    },
+                )
             })
             .filter(move |&(at, _)| at > sequence)
     }
@@ -91,7 +112,9 @@ mod tests {
     use super::*;
 
     fn held(tail: &Tail) -> Vec<(u64, Vec<u8>)> {
-        tail.above(0).map(|(sequence, body)| (sequence, body.to_vec())).collect()
+        tail.above(0)
+            .map(|(sequence, body)| (sequence, body.to_vec()))
+            .collect()
     }
 
     #[test]
