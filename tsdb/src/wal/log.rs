@@ -144,6 +144,8 @@ impl Wal {
                     .map_err(|error| Error::io("sync", &path, error))?;
             }
         }
+        // The names as well, before a header claims that all of it is durable.
+        sync_dir(&*fs, dir)?;
         let path = segment_path(dir, start.segment);
         let header = SegmentHeader {
             number: start.segment,
@@ -159,8 +161,7 @@ impl Wal {
             .lock()
             .sync()
             .map_err(|error| Error::io("sync", &path, error))?;
-        fs.sync_dir(dir)
-            .map_err(|error| Error::io("sync", dir, error))?;
+        sync_dir(&*fs, dir)?;
 
         let last = start.sequence - 1;
         let writer = Writer {
@@ -187,7 +188,7 @@ impl Wal {
             counters: Counters::default(),
         };
         count(&wal.counters.segments, 1);
-        count(&wal.counters.syncs, 2);
+        count(&wal.counters.syncs, 3);
         Ok(wal)
     }
 
@@ -206,11 +207,7 @@ impl Wal {
             let writer = self.writer.lock();
             let open = info(&writer.segment);
             let all: Vec<SegmentInfo> = writer.closed.iter().copied().chain([open]).collect();
-            let kept = all
-                .iter()
-                .position(|info| info.number >= segment)
-                .unwrap_or(all.len() - 1);
-            all[..decodable_from(&all, kept)]
+            all[..needed_from(&all, segment)]
                 .iter()
                 .map(|info| info.number)
                 .collect()
@@ -232,9 +229,7 @@ impl Wal {
                     .retain(|info| info.number != number),
             }
         }
-        self.fs
-            .sync_dir(&self.dir)
-            .map_err(|error| Error::io("sync", &self.dir, error))
+        sync_dir(&*self.fs, &self.dir)
     }
 
     /// Returns the segments in order; the last is the open one.
@@ -286,6 +281,8 @@ impl Wal {
     /// Creates the next segment and makes it the open one. No append waits for a sync: the sync that follows covers the
     /// segment left and the new name, and until then nothing of either counts as durable.
     pub(super) fn begin_segment(&self, writer: &mut Writer) -> Result<()> {
+        // If this fails half-way, a header may stay that voids what would be written to the old segment from now on.
+        writer.leave = true;
         let next = self.create_segment(writer, SegmentPlace::Open)?;
         let left = std::mem::replace(&mut writer.segment, next);
         writer.closed.push(info(&left));
@@ -310,7 +307,7 @@ impl Wal {
         let path = segment_path(&self.dir, number);
         let (path, continues, previous) = match place {
             SegmentPlace::Open => (path, false, writer.segment.last_sequence()),
-            SegmentPlace::Continuation => (unfinished(&path), true, synced),
+            SegmentPlace::Continuation => (unfinished(&path), writer.continues(synced + 1), synced),
         };
         let header = SegmentHeader {
             number,
@@ -325,6 +322,19 @@ impl Wal {
         writer.marked = writer.marked.max(synced);
         count(&self.counters.segments, 1);
         Ok(segment)
+    }
+}
+
+impl Writer {
+    /// Tells whether a segment that repeats the frames from `sequence` on needs what stands before it. It does not where
+    /// `sequence` is the first of a segment that does not either: that one's frames come with bases.
+    fn continues(&self, sequence: u64) -> bool {
+        let open = info(&self.segment);
+        !self
+            .closed
+            .iter()
+            .chain([&open])
+            .any(|info| info.first_sequence == sequence && !info.continues)
     }
 }
 
@@ -347,14 +357,20 @@ pub(super) enum SegmentPlace {
     Continuation,
 }
 
-/// Returns the index of the segment that must be kept so that the one at `index` decodes: one that continues goes back
-/// to the last one before it that holds standing frames and starts with bases.
-pub(super) fn decodable_from(segments: &[SegmentInfo], index: usize) -> usize {
-    if !segments[index].continues {
-        return index;
-    }
+/// Returns the index of the first segment that is needed to decode from the one numbered `from` on.
+///
+/// Frames meant for a segment that is void stand in the one that continues; and that needs what stands before it.
+fn needed_from(segments: &[SegmentInfo], from: u64) -> usize {
+    let open = segments.len() - 1;
     let stands = |info: &SegmentInfo| info.last_sequence >= info.first_sequence;
-    segments[..index]
+    let wanted = segments[..open]
+        .iter()
+        .position(|info| info.number >= from && stands(info))
+        .unwrap_or(open);
+    if !segments[wanted].continues {
+        return wanted;
+    }
+    segments[..wanted]
         .iter()
         .rposition(|info| stands(info) && !info.continues)
         .unwrap_or(0)
@@ -370,6 +386,11 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(names::TMP);
     name.into()
+}
+
+pub(super) fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    fs.sync_dir(dir)
+        .map_err(|error| Error::io("sync", dir, error))
 }
 
 pub(super) fn count(counter: &AtomicU64, by: u64) {

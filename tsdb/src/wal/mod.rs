@@ -18,6 +18,7 @@
 mod append;
 mod buffer;
 mod format;
+mod judge;
 mod log;
 mod read;
 mod scan;

@@ -1,11 +1,13 @@
 //! Reading a log: what stands, what is lost, what is void.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 
-use super::format::{HeaderError, SEGMENT_HEADERS_BYTES};
-use super::log::{SegmentInfo, WalStart, decodable_from, segment_path};
-use super::scan::{FrameRef, Scan, scan};
+use super::format::{HeaderError, SEGMENT_HEADERS_BYTES, SegmentHeader};
+use super::judge::{SegmentFile, judge, limits, start_index};
+use super::log::{WalStart, segment_path};
+use super::scan::{FrameRef, scan};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, MappedFile, names};
 
@@ -21,7 +23,7 @@ pub(crate) struct Log {
     pub(crate) torn: Option<Torn>,
     /// Segments of which nothing stands, because their headers are damaged or they lie behind a tear.
     pub(crate) unusable: Vec<u64>,
-    start: WalStart,
+    pub(super) start: WalStart,
 }
 
 /// The frames of one segment.
@@ -35,7 +37,7 @@ pub(crate) struct SegmentFrames {
     pub(crate) continues: bool,
     /// Those that stand, by ascending sequence.
     pub(crate) frames: Vec<FrameRef>,
-    file: MappedFile,
+    pub(super) file: MappedFile,
 }
 
 /// Frames that are lost.
@@ -123,14 +125,15 @@ pub(crate) enum Writers {
     Perhaps,
 }
 
-/// Reads the log in `dir` from the segment `from` on, or from an earlier one that it continues. Changes nothing.
+/// Reads the log in `dir` from the segment `from` on, or from the one that it continues; 0 reads everything. Changes
+/// nothing. Older segments are not looked at beyond their headers: what is missing there is nobody's loss.
 ///
 /// # Errors
 ///
 /// The disk's fault, or [`Unsupported`](crate::error::ErrorKind::Unsupported) if a segment says it is of a later
 /// version. Damage is no error, it is in the answer.
 pub(crate) fn read_log(fs: &dyn Fs, dir: &Path, from: u64, writers: Writers) -> Result<Log> {
-    let numbers: Vec<u64> = fs
+    let mut numbers: Vec<u64> = fs
         .read_dir(dir)
         .map_err(|error| Error::io("list", dir, error))?
         .iter()
@@ -138,280 +141,74 @@ pub(crate) fn read_log(fs: &dyn Fs, dir: &Path, from: u64, writers: Writers) -> 
         .filter_map(|entry| names::parse_numbered(&entry.name))
         .filter(|&number| number > 0)
         .collect();
-    let mut files = Vec::with_capacity(numbers.len());
     // Numbers of more than eight digits are not listed in their order.
-    let mut numbers = numbers;
     numbers.sort_unstable();
-    for (index, &number) in numbers.iter().enumerate() {
-        let live = writers == Writers::Perhaps && index + 1 == numbers.len();
-        files.push(read_segment(fs, dir, number, live)?);
+    let mut files = Vec::with_capacity(numbers.len());
+    for &number in &numbers {
+        files.push(read_header(fs, &segment_path(dir, number), number)?);
     }
-    Ok(judge(files, from))
+    let limits = limits(&files);
+    let start = start_index(&files, &limits, from);
+    let last = files.len().saturating_sub(1);
+    for (index, (file, &limit)) in files.iter_mut().zip(&limits).enumerate().skip(start) {
+        // A segment that starts above its limit is void as a whole: later headers know all that it knew.
+        if file
+            .header
+            .is_some_and(|header| header.first_sequence <= limit)
+        {
+            let live = writers == Writers::Perhaps && index == last;
+            read_content(fs, &segment_path(dir, file.number), file, live)?;
+        }
+    }
+    Ok(judge(files, &limits, start, from))
 }
 
-fn read_segment(fs: &dyn Fs, dir: &Path, number: u64, live: bool) -> Result<SegmentFile> {
-    let path = segment_path(dir, number);
-    let to_error = |error| Error::io("read", &path, error);
-    let reader = fs.open_read(&path).map_err(to_error)?;
+fn read_header(fs: &dyn Fs, path: &Path, number: u64) -> Result<SegmentFile> {
+    let to_error = |error| Error::io("read", path, error);
+    let reader = fs.open_read(path).map_err(to_error)?;
     let len = reader.len().map_err(to_error)?;
-    let file = if live {
-        let mut bytes = vec![
-            0;
-            usize::try_from(len).map_err(|_too_long| to_error(
-                std::io::ErrorKind::FileTooLarge.into()
-            ))?
-        ];
-        reader.read_at(&mut bytes, 0).map_err(to_error)?;
-        MappedFile::from_bytes(bytes)
-    } else {
-        fs.map(&path, len).map_err(to_error)?
-    };
-    let scan = match scan(&whole(&file).map_err(to_error)?, number) {
-        Ok(scan) => Some(scan),
+    let mut bytes = [0; SEGMENT_HEADERS_BYTES];
+    let there = SEGMENT_HEADERS_BYTES.min(usize::try_from(len).unwrap_or(usize::MAX));
+    let (bytes, _) = bytes.split_at_mut(there);
+    reader.read_at(bytes, 0).map_err(to_error)?;
+    let header = match SegmentHeader::decode(bytes) {
+        // A file under another's name: its place in the order of segments is unknown.
+        Ok(header) if header.number != number => None,
+        Ok(header) => Some(header),
         Err(HeaderError::Malformed(_)) => None,
         Err(HeaderError::Version(version)) => {
-            return Err(Error::unsupported(
-                path,
-                format!("log segment of version {version}"),
-            ));
+            let message = format!("log segment of version {version}");
+            return Err(Error::unsupported(path, message));
         }
     };
     Ok(SegmentFile {
         number,
         len,
-        file,
-        scan,
+        header,
+        content: None,
     })
 }
 
-fn whole(file: &MappedFile) -> std::io::Result<Cow<'_, [u8]>> {
-    let len = usize::try_from(file.len()).map_err(|_too_long| std::io::ErrorKind::FileTooLarge)?;
-    file.bytes(0, len)
-}
-
-/// A segment file as it was found; without a scan if its header is damaged.
-struct SegmentFile {
-    number: u64,
-    len: u64,
-    file: MappedFile,
-    scan: Option<Scan>,
-}
-
-/// Decides what stands.
-fn judge(files: Vec<SegmentFile>, from: u64) -> Log {
-    let scans = || files.iter().filter_map(|file| file.scan.as_ref());
-    let known_synced = scans().map(|scan| scan.known_synced).max().unwrap_or(0);
-    let highest = scans().map(|scan| scan.highest_sequence).max().unwrap_or(0);
-    let next_segment = files.last().map_or(0, |file| file.number) + 1;
-
-    let mut walk = Walk {
-        known_synced,
-        last: None,
-        suspect: None,
-        end: None,
-        damage: Vec::new(),
-        torn: false,
+fn read_content(fs: &dyn Fs, path: &Path, file: &mut SegmentFile, live: bool) -> Result<()> {
+    let to_error = |error| Error::io("read", path, error);
+    let Some(header) = file.header else {
+        return Ok(());
     };
-    // The lowest `previous` of all later segments bounds what stands in each.
-    let mut limits = vec![u64::MAX; files.len()];
-    let mut limit = u64::MAX;
-    for (file, slot) in files.iter().zip(&mut limits).rev() {
-        *slot = limit;
-        limit = limit.min(
-            file.scan
-                .as_ref()
-                .map_or(u64::MAX, |scan| scan.header.previous),
-        );
-    }
-    let standing: Vec<usize> = files
-        .iter()
-        .zip(&limits)
-        .map(|(file, &limit)| walk.segment(file, limit))
-        .collect();
-    walk.finish();
-
-    let mut log = Log {
-        segments: Vec::new(),
-        damage: walk.damage,
-        torn: None,
-        unusable: Vec::new(),
-        start: WalStart {
-            segment: next_segment,
-            sequence: highest.max(known_synced).max(walk.last.unwrap_or(0)) + 1,
-            previous: walk.last.unwrap_or(0),
-            known_synced: known_synced.min(walk.last.unwrap_or(0)),
-            segments: Vec::new(),
-        },
-    };
-    if let (true, Some((segment, offset))) = (walk.torn, walk.end) {
-        let behind = files
-            .iter()
-            .filter(|file| file.number >= segment)
-            .map(|file| file.len)
-            .sum::<u64>();
-        log.torn = Some(Torn {
-            segment,
-            offset,
-            bytes: behind - offset,
-        });
-    }
-    for (file, count) in files.into_iter().zip(standing) {
-        log.take(file, count);
-    }
-    let wanted = log
-        .start
-        .segments
-        .iter()
-        .position(|info| info.number >= from);
-    if let Some(index) = wanted {
-        let first = log.start.segments[decodable_from(&log.start.segments, index)].number;
-        log.segments.retain(|segment| segment.number >= first);
+    let mapped = if live {
+        let reader = fs.open_read(path).map_err(to_error)?;
+        let len = usize::try_from(file.len).map_err(|error| to_error(io::Error::other(error)))?;
+        let mut bytes = vec![0; len];
+        reader.read_at(&mut bytes, 0).map_err(to_error)?;
+        MappedFile::from_bytes(bytes)
     } else {
-        log.segments.clear();
-    }
-    log
+        fs.map(path, file.len).map_err(to_error)?
+    };
+    let scan = scan(&whole(&mapped).map_err(to_error)?, &header);
+    file.content = Some((mapped, scan));
+    Ok(())
 }
 
-impl Log {
-    /// Adds a file of which `count` frames stand.
-    fn take(&mut self, file: SegmentFile, count: usize) {
-        let Some(mut scan) = file.scan else {
-            self.unusable.push(file.number);
-            self.start.segments.push(SegmentInfo {
-                number: file.number,
-                first_sequence: self.start.sequence,
-                last_sequence: 0,
-                bytes: file.len,
-                continues: false,
-            });
-            return;
-        };
-        if count == 0 && !scan.frames.is_empty() {
-            self.unusable.push(file.number);
-        }
-        scan.frames.truncate(count);
-        let first_sequence = scan.header.first_sequence;
-        let last = scan
-            .frames
-            .last()
-            .map(|frame| first_sequence + u64::from(frame.sequence_offset));
-        self.start.segments.push(SegmentInfo {
-            number: file.number,
-            first_sequence,
-            last_sequence: last.unwrap_or(first_sequence - 1),
-            bytes: file.len,
-            continues: scan.header.continues,
-        });
-        if count > 0 {
-            self.segments.push(SegmentFrames {
-                number: file.number,
-                first_sequence,
-                continues: scan.header.continues,
-                frames: scan.frames,
-                file: file.file,
-            });
-        }
-    }
-}
-
-/// Goes through all segments in order and looks for missing sequences.
-struct Walk {
-    known_synced: u64,
-    /// Last sequence that stands, once there is a segment.
-    last: Option<u64>,
-    /// Bytes since then that do not verify: segment, offset, length.
-    suspect: Option<(u64, u64, u64)>,
-    /// Segment and position behind the last frame that stands.
-    end: Option<(u64, u64)>,
-    damage: Vec<Damage>,
-    torn: bool,
-}
-
-impl Walk {
-    /// Returns how many frames of the segment stand.
-    fn segment(&mut self, file: &SegmentFile, limit: u64) -> usize {
-        if self.torn {
-            return 0;
-        }
-        let Some(scan) = &file.scan else {
-            self.suspect.get_or_insert((file.number, 0, file.len));
-            return 0;
-        };
-        let header = &scan.header;
-        if header.first_sequence > limit {
-            return 0;
-        }
-        match (self.last, self.suspect) {
-            (Some(_), _) => {
-                if !self.expect(header.previous + 1) {
-                    return 0;
-                }
-            }
-            // The first header of all is damaged: how much stood there is not known.
-            (None, Some(_)) => self.lose(0, header.previous),
-            (None, None) => {}
-        }
-        self.last = Some(header.first_sequence - 1);
-        self.end = Some((file.number, SEGMENT_HEADERS_BYTES as u64));
-        self.suspect = None;
-
-        let mut bad = scan.bad.iter().peekable();
-        for (index, frame) in scan.frames.iter().enumerate() {
-            let sequence = header.first_sequence + u64::from(frame.sequence_offset);
-            if sequence > limit {
-                return index;
-            }
-            if let Some(bad) = bad.next_if(|bad| bad.frames_before <= index) {
-                self.suspect = Some((file.number, bad.offset, bad.len));
-            }
-            if !self.expect(sequence) {
-                return index;
-            }
-            self.last = Some(sequence);
-            self.end = Some((file.number, frame.end()));
-            self.suspect = None;
-        }
-        if let Some(bad) = bad.next() {
-            self.suspect = Some((file.number, bad.offset, bad.len));
-        }
-        scan.frames.len()
-    }
-
-    /// Notes what is missing if the next frame is the `next`-th; answers whether the log goes on there.
-    fn expect(&mut self, next: u64) -> bool {
-        let first_lost = self.last.unwrap_or(0) + 1;
-        if next <= first_lost {
-            return true;
-        }
-        let last_lost = next - 1;
-        if first_lost <= self.known_synced {
-            self.lose(first_lost, last_lost.min(self.known_synced));
-        }
-        self.torn = last_lost > self.known_synced;
-        !self.torn
-    }
-
-    /// Looks at what is left when no frame follows.
-    fn finish(&mut self) {
-        let Some(last) = self.last else { return };
-        if !self.torn {
-            if last < self.known_synced {
-                self.lose(last + 1, self.known_synced);
-            } else {
-                self.torn = self.suspect.is_some();
-            }
-        }
-    }
-
-    fn lose(&mut self, first_sequence: u64, last_sequence: u64) {
-        let at_end = || self.end.map(|(segment, offset)| (segment, offset, 0));
-        let (segment, offset, bytes) = self.suspect.or_else(at_end).unwrap_or_default();
-        self.damage.push(Damage {
-            segment,
-            offset,
-            bytes,
-            first_sequence,
-            last_sequence,
-        });
-    }
+fn whole(file: &MappedFile) -> io::Result<Cow<'_, [u8]>> {
+    let len = usize::try_from(file.len()).map_err(io::Error::other)?;
+    file.bytes(0, len)
 }

@@ -1,7 +1,7 @@
 //! Finding the frames of one segment.
 
 use super::format::{
-    FRAME_HEADER_BYTES, FrameHeader, HeaderError, SEGMENT_HEADERS_BYTES, SegmentHeader, body_crc,
+    FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADERS_BYTES, SegmentHeader, body_crc,
 };
 
 /// Where a verified frame's body stands in its segment.
@@ -34,7 +34,6 @@ pub(super) struct BadBytes {
 /// What one segment holds.
 #[derive(Debug)]
 pub(super) struct Scan {
-    pub(super) header: SegmentHeader,
     /// All that verify, empty ones included, by ascending sequence.
     pub(super) frames: Vec<FrameRef>,
     pub(super) bad: Vec<BadBytes>,
@@ -44,33 +43,28 @@ pub(super) struct Scan {
     pub(super) highest_sequence: u64,
 }
 
-/// Looks at all bytes of the segment with this number.
-pub(super) fn scan(bytes: &[u8], number: u64) -> Result<Scan, HeaderError> {
-    let header = SegmentHeader::decode(bytes)?;
-    if header.number != number {
-        // A file under another's name: its place in the order of segments is unknown.
-        return Err(HeaderError::Malformed(crate::encoding::Malformed {
-            what: "segment number differs from the file name",
-            offset: 16,
-        }));
-    }
+/// Looks at all bytes of a segment behind its header.
+pub(super) fn scan(bytes: &[u8], header: &SegmentHeader) -> Scan {
     let mut scanner = Scanner {
         bytes,
+        salt: header.salt,
+        first_sequence: header.first_sequence,
         scan: Scan {
             frames: Vec::new(),
             bad: Vec::new(),
             known_synced: header.known_synced,
             highest_sequence: header.first_sequence - 1,
-            header,
         },
         offset_min: 0,
     };
     scanner.run();
-    Ok(scanner.scan)
+    scanner.scan
 }
 
 struct Scanner<'a> {
     bytes: &'a [u8],
+    salt: u32,
+    first_sequence: u64,
     scan: Scan,
     /// Lowest sequence offset that the next frame may have.
     offset_min: u64,
@@ -146,14 +140,10 @@ impl Scanner<'_> {
         let sequence_offset = u64::from(frame.sequence_offset);
         let plausible = sequence_offset >= self.offset_min
             && sequence_offset - self.offset_min <= (self.bytes.len() / FRAME_HEADER_BYTES) as u64;
-        if !plausible || !frame.verify(head, self.scan.header.salt) {
+        if !plausible || !frame.verify(head, self.salt) {
             return Found::Nothing;
         }
-        let sequence = self
-            .scan
-            .header
-            .first_sequence
-            .saturating_add(sequence_offset);
+        let sequence = self.first_sequence.saturating_add(sequence_offset);
         self.scan.known_synced = self.scan.known_synced.max(frame.known_synced(sequence));
         self.scan.highest_sequence = self.scan.highest_sequence.max(sequence);
         match behind.get(..frame.body_len as usize) {
