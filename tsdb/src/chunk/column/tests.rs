@@ -137,6 +137,7 @@ fn shifts_out_of_place_and_surplus_bytes_are_refused() {
     assert!(decoded(&[GRID, 3, 0, 1, 1, 3, 2, 1, 0], 9).is_err());
     assert!(decoded(&[GRID, 3, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], 9).is_err());
     assert!(decoded(&[GRID, 2, 0, 1, 0, 1, 0, 0], 9).is_err());
+    assert!(decoded(&[GRID, 0, 0, 1, 0, 1, 0], 9).is_err());
     assert!(decoded(&[0, 2, 0, 1, 0, 1, 0], 9).is_err());
     assert!(decoded(&[3, 2, 0, 1, 0, 1, 0], 9).is_err());
 }

@@ -34,7 +34,7 @@ fn decode_into(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Mal
         CONSTANT_BITS => out.resize(start + count, f64::from_bits(reader.u64()?)),
         BIT_PATTERNS | BIT_PATTERNS_WITH_EXCEPTIONS => {
             ints::decode(&mut reader, count, |bits| {
-                out.extend(bits.iter().map(|&bits| f64::from_bits(bits as u64)))
+                out.extend(bits.iter().map(|&bits| f64::from_bits(bits as u64)));
             })?;
             if tag == BIT_PATTERNS_WITH_EXCEPTIONS {
                 exceptions::read(&mut reader, &mut out[start..])?;
@@ -59,7 +59,7 @@ fn decode_decimal(
     if exponent == 0 {
         // A division by one is exact, and one of the slower instructions.
         ints::decode(reader, count, |integers| {
-            out.extend(integers.iter().map(|&integer| integer as f64))
+            out.extend(integers.iter().map(|&integer| integer as f64));
         })?;
     } else {
         let power = POWERS[exponent];

@@ -26,7 +26,7 @@ impl Encoder {
         Self::default()
     }
 
-    /// Appends a chunk of `values`, any bit patterns, which [`decode`](super::decode) gives back bit for bit.
+    /// Appends a chunk of `values`, any bit patterns, which [`decode`](fn@super::decode) gives back bit for bit.
     pub fn encode(&mut self, values: &[f64], out: &mut Vec<u8>) {
         let Some((&first, rest)) = values.split_first() else {
             return;

@@ -73,11 +73,15 @@ impl Appender {
         let value_bits = value.to_bits();
         let delta = timestamp.wrapping_sub(self.timestamp) as u64;
         match count {
-            0 => self.put_first(timestamp, value_bits),
+            // `FIRST_CAPACITY` has room for these, so that nothing grows here.
+            0 => {
+                put_varint(&mut self.stream.bytes, timestamp);
+                self.stream
+                    .bytes
+                    .extend_from_slice(&value_bits.to_be_bytes());
+            }
             1 => {
-                let mut varint = Vec::with_capacity(10);
-                put_uvarint(&mut varint, delta);
-                self.stream.extend(&varint);
+                put_uvarint(&mut self.stream.bytes, delta);
                 self.put_behind((0, 0), value_bits);
                 self.delta = delta;
             }
@@ -90,13 +94,6 @@ impl Appender {
         self.timestamp = timestamp;
         self.value_bits = value_bits;
         self.stream.bytes[..COUNT_BYTES].copy_from_slice(&(count as u16 + 1).to_be_bytes());
-    }
-
-    fn put_first(&mut self, timestamp: Timestamp, value_bits: u64) {
-        let mut varint = Vec::with_capacity(10);
-        put_varint(&mut varint, timestamp);
-        self.stream.extend(&varint);
-        self.stream.extend(&value_bits.to_be_bytes());
     }
 
     /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
@@ -184,5 +181,5 @@ impl Default for Appender {
 
 pub(super) const COUNT_BYTES: usize = 2;
 
-/// Room for the first sample and a few that do not change.
+/// Room for what is written in whole bytes, 2 + 10 + 8 + 10, and a few samples that do not change.
 const FIRST_CAPACITY: usize = 32;

@@ -117,8 +117,8 @@ fn word(bytes: &[u8], start: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BLOCK_LEN;
     use super::*;
+    use crate::chunk::ints::BLOCK_LEN;
 
     #[test]
     fn numbers_of_every_width_and_count_come_back() {

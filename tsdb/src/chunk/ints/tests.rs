@@ -135,7 +135,7 @@ fn every_truncation_is_noticed_and_no_flipped_bit_leads_to_a_panic() {
         .collect();
     let bytes = encode(&numbers);
     each_truncation(&bytes, |cut| {
-        assert!(decode_vec(cut, numbers.len()).is_err())
+        assert!(decode_vec(cut, numbers.len()).is_err());
     });
     each_bit_flip(&bytes, |damaged| {
         if let Ok(decoded) = decode_vec(damaged, numbers.len()) {
