@@ -1,8 +1,26 @@
 //! The disk, and the disk that fails.
 //!
-//! Everything that changes a file or a directory goes through [`Fs`], and so does opening files to read. There is a
-//! real implementation and a simulated one that logs operations, fails on demand and can crash. Files are appended to
-//! and then left alone; nothing is overwritten in place.
+//! Everything that changes a file or a directory goes through [`Fs`], and so does opening files to read: a test can then
+//! stop the machine at any step, or let any step fail, and look at what is left.
+//!
+//! The module does not know what the bytes mean, nor when something has to be durable: its callers decide what to sync.
+//!
+//! 1. A file is created, appended to and synced through [`AppendFile`]; nothing is overwritten in place.
+//! 2. The name of a new, renamed or removed file is durable after [`Fs::sync_dir`] on its directory, not before.
+//! 3. What does not change any more is read through a [`MappedFile`]; what still grows, through a [`ReadFile`].
+//! 4. A small file that changes as a whole goes through [`replace`]: a reader finds the old or the new content.
+//! 5. [`DiskFs`] is the disk of the operating system.
+
+mod disk;
+mod mapped;
+pub(crate) mod names;
+mod replace;
+mod ulid;
+
+pub use disk::{DiskFs, IoMode};
+pub use mapped::MappedFile;
+pub(crate) use replace::{remove_tree, replace, sweep_tmp};
+pub use ulid::Ulid;
 
 use std::any::Any;
 use std::fmt;
@@ -81,7 +99,7 @@ pub trait AppendFile: Send {
     /// Adds all of `bytes` at the end. After an error an unknown part of them is in the file: truncate it away.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Cuts the file to `len` bytes.
+    /// Cuts the file to its first `len` bytes; it is an error if there are fewer.
     fn truncate(&mut self, len: u64) -> io::Result<()>;
 
     /// Makes the content durable. After an error nothing is known about what was appended since the last success, and
@@ -110,7 +128,3 @@ pub trait ReadFile: Send + Sync {
         Ok(self.len()? == 0)
     }
 }
-
-/// The settled first bytes of a file, in memory or read on demand.
-#[derive(Debug, Clone)]
-pub struct MappedFile(());
