@@ -1,1 +1,27 @@
-//! To be written.
+//! What names a series, and how series are asked for.
+//!
+//! [`Labels`] is the identity of a series, [`Matcher`] a condition on one label, [`parse_selector`] the text form of a
+//! list of conditions. The module knows nothing of series, postings or files: it compares words.
+//!
+//! The rules are Prometheus': a label with an empty value is the same as no label; names and values are any UTF-8;
+//! a regular expression must match the whole value, and its dot matches a newline too.
+//!
+//! 1. A program hands over pairs; [`Labels::from_pairs`] drops the empty ones, checks the limits, sorts and packs them.
+//! 2. A query hands over a selector; [`parse_selector`] makes matchers of it.
+//! 3. [`Matcher::new`] reads off the syntax tree of a regular expression what the label index can look up instead of
+//!    testing every value: a few literals, a prefix, anything at all.
+
+mod analysis;
+mod builder;
+mod matcher;
+mod pattern;
+mod quote;
+mod set;
+
+pub(crate) use builder::LabelsBuilder;
+pub use matcher::{MatchOp, Matcher};
+pub(crate) use pattern::Pattern;
+pub use set::{LabelIter, Labels};
+
+/// The label that holds the name of the metric.
+pub const METRIC_NAME: &str = "__name__";
