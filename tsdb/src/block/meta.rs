@@ -1,10 +1,11 @@
 #![doc = include_str!("META.md")]
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::chunk::ChunkEncoding;
 use crate::encoding::{Malformed, crc32};
 use crate::error::{Error, Result};
 use crate::fs::{Ulid, names};
@@ -41,17 +42,6 @@ pub struct BlockMeta {
     pub index_file: FileMeta,
 }
 
-/// How the samples of a block are encoded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChunkEncoding {
-    /// Decimal integers and shared timestamps: four to six times smaller than Gorilla and faster to read.
-    #[default]
-    Dense,
-    /// Prometheus' own bytes, for those who want to hand them on as they are.
-    Gorilla,
-}
-
 /// A file as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMeta {
@@ -64,9 +54,7 @@ pub struct FileMeta {
 impl BlockMeta {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut text = format!("{MAGIC}\n");
-        let mut line = |key: &str, value: &dyn std::fmt::Display| {
-            writeln!(text, "{key}={value}").expect("writing to a string succeeds");
-        };
+        let mut line = |key: &str, value: &dyn Display| put_line(&mut text, key, value);
         line("ulid", &self.ulid);
         line("start", &self.range.start);
         line("end", &self.range.end);
@@ -78,13 +66,13 @@ impl BlockMeta {
         line("chunks", &self.chunks);
         line("created_ms", &self.created_ms);
         line("flushed_through", &self.flushed_through);
-        line("encoding", &self.encoding.as_str());
+        line("encoding", &encoding_name(self.encoding));
         for (name, file) in [(names::CHUNKS, self.chunks_file), (names::INDEX, self.index_file)] {
             line(&format!("file.{name}.size_bytes"), &file.size_bytes);
             line(&format!("file.{name}.crc"), &format_args!("{:08x}", file.crc));
         }
         let crc = crc32(text.as_bytes());
-        line("crc", &format_args!("{crc:08x}"));
+        put_line(&mut text, "crc", &format_args!("{crc:08x}"));
         text.into_bytes()
     }
 
@@ -102,12 +90,10 @@ impl BlockMeta {
     }
 }
 
-impl ChunkEncoding {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Dense => "dense",
-            Self::Gorilla => "gorilla",
-        }
+fn encoding_name(encoding: ChunkEncoding) -> &'static str {
+    match encoding {
+        ChunkEncoding::Dense => "dense",
+        ChunkEncoding::Gorilla => "gorilla",
     }
 }
 
@@ -170,7 +156,7 @@ impl<'a> Fields<'a> {
             encoding: self.take_with("encoding", |text| {
                 [ChunkEncoding::Dense, ChunkEncoding::Gorilla]
                     .into_iter()
-                    .find(|encoding| encoding.as_str() == text)
+                    .find(|&encoding| encoding_name(encoding) == text)
             })?,
             chunks_file: self.take_file(names::CHUNKS)?,
             index_file: self.take_file(names::INDEX)?,
@@ -201,6 +187,10 @@ impl<'a> Fields<'a> {
             self.0.remove(key).ok_or(Malformed { what: "a key is missing", offset: 0 })?;
         parse(text).ok_or(Malformed { what: "value does not parse", offset })
     }
+}
+
+fn put_line(text: &mut String, key: &str, value: &dyn Display) {
+    writeln!(text, "{key}={value}").expect("writing to a string succeeds");
 }
 
 fn join(ulids: &[Ulid]) -> String {

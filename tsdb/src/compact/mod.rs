@@ -12,7 +12,6 @@
 
 mod plan;
 mod retention;
-mod write_block;
 
 use crate::block::BlockMeta;
 use crate::fs::Ulid;
@@ -20,7 +19,6 @@ use crate::time::TimeRange;
 
 pub(crate) use plan::{PlanOptions, plan, ranges_ms};
 pub(crate) use retention::{Horizon, RetentionOptions, retire};
-pub(crate) use write_block::{Progress, WriteOptions, merge_blocks, write_block};
 
 /// What the decisions need to know of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,10 +13,11 @@
 mod clamp;
 mod merge;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::index::Cardinality;
 use crate::labels::{Labels, Matcher};
 use crate::sample::{Sample, Samples};
 use crate::time::TimeRange;
@@ -77,19 +78,6 @@ pub trait SeriesSource: Send + Sync {
 
     /// Adds what this source holds to `cardinality`.
     fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()>;
-}
-
-/// Where the series come from: which metrics and labels make the index large.
-///
-/// Sources are added up, so a series that two sources hold counts twice: ask one source for exact numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cardinality {
-    /// Number of series.
-    pub series: u64,
-    /// Series of each metric.
-    pub series_by_metric: BTreeMap<String, u64>,
-    /// Distinct values of each label; the largest count of any one source.
-    pub values_by_label: BTreeMap<String, u64>,
 }
 
 #[cfg(test)]
