@@ -21,3 +21,13 @@ pub(crate) fn crc32_seeded(seed: u32, bytes: &[u8]) -> u32 {
     hasher.update(bytes);
     hasher.finalize()
 }
+
+/// Returns the bytes of the first fenced block marked `hex` of a format document: two digits a byte, `#` begins a
+/// remark to the end of its line.
+#[cfg(test)]
+pub(crate) fn hex_example(document: &str) -> Vec<u8> {
+    let (_, rest) = document.split_once("```hex\n").expect("the document has an example");
+    let (block, _) = rest.split_once("```").expect("the example ends");
+    let digits = block.lines().flat_map(|line| line.split('#').next().expect("split yields one part").split_whitespace());
+    digits.map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits")).collect()
+}

@@ -1,1 +1,114 @@
-//! To be written.
+#![doc = include_str!("FORMAT.md")]
+//!
+//! ## The module
+//!
+//! Writers append sections to a byte vector; [`sections`] takes a body apart again. Neither knows what a group or a
+//! series is at the moment: meaning belongs to the head.
+
+mod base;
+mod definitions;
+mod lone;
+mod tombstones;
+
+pub use base::{Base, put_base};
+pub use definitions::{DefinitionReader, put_definitions};
+pub use lone::{LoneReader, LoneSample, put_lone};
+pub use tombstones::{DeletedRange, put_tombstones, read_tombstones, write_tombstones};
+
+use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint};
+
+const TAG_DEFINITIONS: u8 = 1;
+const TAG_BASE: u8 = 2;
+const TAG_ROW: u8 = 3;
+const TAG_LONE: u8 = 4;
+const TAG_TOMBSTONES: u8 = 5;
+
+/// One section of a frame.
+#[derive(Debug)]
+pub enum Section<'a> {
+    /// Names of series.
+    Definitions(DefinitionReader<'a>),
+    /// The full state of a group.
+    Base(Base),
+    /// One scrape of a group.
+    Row(RowSection<'a>),
+    /// Samples by themselves.
+    Lone(LoneReader<'a>),
+    /// Deleted spans of time.
+    Tombstones(Vec<DeletedRange>),
+    /// A section of a later version.
+    Unknown(u8),
+}
+
+/// One scrape of a group.
+#[derive(Debug, Clone, Copy)]
+pub struct RowSection<'a> {
+    /// The group.
+    pub group: u64,
+    /// Milliseconds since the group's row before.
+    pub timestamp_delta: i64,
+    /// Number of the row in its group, modulo 65536.
+    pub chain: u16,
+    /// The row.
+    pub row: &'a [u8],
+}
+
+/// Appends a row section.
+pub fn put_row(out: &mut Vec<u8>, section: &RowSection<'_>) {
+    let mut head = Vec::with_capacity(24);
+    put_uvarint(&mut head, section.group);
+    put_varint(&mut head, section.timestamp_delta);
+    head.extend_from_slice(&section.chain.to_le_bytes());
+    out.push(TAG_ROW);
+    put_uvarint(out, (head.len() + section.row.len()) as u64);
+    out.extend_from_slice(&head);
+    out.extend_from_slice(section.row);
+}
+
+/// Walks the sections of a frame's body in order.
+pub fn sections(body: &[u8]) -> impl Iterator<Item = Result<Section<'_>, Malformed>> {
+    let mut reader = ByteReader::new(body);
+    std::iter::from_fn(move || {
+        if reader.is_empty() {
+            return None;
+        }
+        let section = read_section(&mut reader);
+        if section.is_err() {
+            // Nothing behind a section without an end can be trusted to be one.
+            reader.rest();
+        }
+        Some(section)
+    })
+}
+
+fn read_section<'a>(reader: &mut ByteReader<'a>) -> Result<Section<'a>, Malformed> {
+    let tag = reader.u8()?;
+    let mut payload = ByteReader::new(reader.sized_bytes()?);
+    let section = match tag {
+        0 => return Err(reader.malformed("section tag is 0")),
+        TAG_DEFINITIONS => Section::Definitions(DefinitionReader::new(payload)?),
+        TAG_BASE => Section::Base(Base::read(&mut payload)?),
+        TAG_ROW => {
+            let group = payload.uvarint()?;
+            let timestamp_delta = payload.varint()?;
+            let chain = payload.u16()?;
+            Section::Row(RowSection { group, timestamp_delta, chain, row: payload.rest() })
+        }
+        TAG_LONE => Section::Lone(LoneReader::new(payload)?),
+        TAG_TOMBSTONES => Section::Tombstones(read_tombstones(&mut payload)?),
+        unknown => Section::Unknown(unknown),
+    };
+    Ok(section)
+}
+
+/// Appends a section whose payload `write` appends.
+fn put_section(out: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut payload = Vec::new();
+    write(&mut payload);
+    out.push(tag);
+    put_uvarint(out, payload.len() as u64);
+    out.extend_from_slice(&payload);
+}
+
+#[cfg(test)]
+mod tests;

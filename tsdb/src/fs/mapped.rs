@@ -37,6 +37,10 @@ impl MappedFile {
     }
 
     /// Maps the first `len` bytes of a file, which the caller knows to be that long and settled.
+    #[expect(
+        unsafe_code,
+        reason = "mapping saves a copy and a system call per read"
+    )]
     pub(super) fn map(file: impl MmapAsRawDesc, len: usize) -> io::Result<Self> {
         if len == 0 {
             // The operating system refuses to map nothing.
@@ -47,10 +51,6 @@ impl MappedFile {
         // nor written in place (`Fs` has no call that overwrites, and the simulated disk fails a test that cuts a mapped
         // file). The lock on the directory keeps other databases out. A program that ignores the lock and truncates the
         // file can still kill this process, as can a failing device; `IoMode::Read` is for those who must rule it out.
-        #[expect(
-            unsafe_code,
-            reason = "mapping saves a copy and a system call per read"
-        )]
         let map = unsafe { MmapOptions::new().len(len).map(file) }?;
         Ok(Self(Content::Map(Arc::new(map))))
     }

@@ -8,18 +8,22 @@
 //! 1. A file is created, appended to and synced through [`AppendFile`]; nothing is overwritten in place.
 //! 2. The name of a new, renamed or removed file is durable after [`Fs::sync_dir`] on its directory, not before.
 //! 3. What does not change any more is read through a [`MappedFile`]; what still grows, through a [`ReadFile`].
-//! 4. A small file that changes as a whole goes through [`replace`]: a reader finds the old or the new content.
-//! 5. [`DiskFs`] is the disk of the operating system.
+//! 4. A small file that changes as a whole goes through `replace`: a reader finds the old or the new content.
+//! 5. [`DiskFs`] is the disk of the operating system; `SimFs` (feature `testing`) one in memory that fails and crashes.
 
 mod disk;
 mod mapped;
 pub(crate) mod names;
 mod replace;
+#[cfg(any(test, feature = "testing"))]
+mod sim;
 mod ulid;
 
 pub use disk::{DiskFs, IoMode};
 pub use mapped::MappedFile;
 pub(crate) use replace::{remove_tree, replace, sweep_tmp};
+#[cfg(any(test, feature = "testing"))]
+pub use sim::{CrashChoice, Fault, FaultKind, FaultRepeat, SimFs};
 pub use ulid::Ulid;
 
 use std::any::Any;
@@ -128,3 +132,6 @@ pub trait ReadFile: Send + Sync {
         Ok(self.len()? == 0)
     }
 }
+
+#[cfg(test)]
+mod tests;

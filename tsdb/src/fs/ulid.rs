@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(Ulid::parse(&ulid.to_string()), Some(ulid));
         }
         assert!(ulids.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(ulids.is_sorted_by_key(|ulid| ulid.to_string()));
+        assert!(ulids.is_sorted_by_key(ToString::to_string));
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! A piece becomes samples.
+
+use crate::chunk::dense;
+use crate::encoding::{ByteReader, Malformed, crc32};
+use crate::row::{SCALE_BITS, to_value};
+use crate::sample::{Samples, stale_marker};
+
+use super::encode::read_ids;
+use super::{KIND_CONSTANT, KIND_NOTHING, KIND_PACKED, PieceHeader, SCALE_BITS_TAG, SKIP, TAG_PRESENCE, TAG_STALENESS};
+
+/// The body of a piece beside its header.
+#[derive(Debug, Clone, Copy)]
+pub struct PieceView<'a> {
+    header: PieceHeader,
+    body: &'a [u8],
+}
+
+impl<'a> PieceView<'a> {
+    /// Takes a body that was verified before, or verifies it with [`PieceView::verify`] next.
+    pub fn new(header: PieceHeader, body: &'a [u8]) -> Result<Self, Malformed> {
+        if body.len() != header.body_bytes as usize {
+            return Err(Malformed { what: "piece body does not have its length", offset: 0 });
+        }
+        Ok(Self { header, body })
+    }
+
+    /// Compares the body with its checksum.
+    pub fn verify(&self) -> Result<(), Malformed> {
+        if crc32(self.body) == self.header.body_crc {
+            Ok(())
+        } else {
+            Err(Malformed { what: "piece checksum differs", offset: 0 })
+        }
+    }
+
+    /// Returns the series ids in position order.
+    pub fn ids(&self) -> Result<Vec<u64>, Malformed> {
+        let mut reader = self.reader_at(self.header.layout_start())?;
+        let mut layout = ByteReader::new(reader.bytes(self.header.layout_bytes as usize)?);
+        let ids = read_ids(&mut layout, usize::from(self.header.width))?;
+        layout.expect_end()?;
+        Ok(ids)
+    }
+
+    /// Returns the timestamp of a row.
+    pub fn timestamp(&self, row: usize) -> i64 {
+        self.header.first_timestamp.wrapping_add(i64::from(self.offset(row)))
+    }
+
+    /// Returns the sequence of the frame a row came with.
+    pub fn sequence(&self, row: usize) -> u64 {
+        self.header.first_sequence.wrapping_add(u64::from(self.offset(usize::from(self.header.rows) + row)))
+    }
+
+    fn offset(&self, index: usize) -> u32 {
+        // The header's checks leave room for all offsets in the body.
+        self.body.as_chunks::<4>().0.get(index).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
+
+    fn reader_at(&self, offset: usize) -> Result<ByteReader<'a>, Malformed> {
+        match self.body.get(offset..) {
+            Some(rest) => Ok(ByteReader::new(rest)),
+            None => Err(Malformed { what: "offset beyond the piece", offset }),
+        }
+    }
+
+    /// Appends the samples of one position whose row `keep(timestamp, sequence)` accepts.
+    pub fn read(&self, position: usize, keep: impl Fn(i64, u64) -> bool, scratch: &mut Vec<f64>, out: &mut Samples) -> Result<(), Malformed> {
+        let column = self.column(position)?;
+        scratch.clear();
+        column.values(scratch)?;
+        let mut values = scratch.iter();
+        for row in 0..usize::from(self.header.rows) {
+            if !column.has(row) {
+                continue;
+            }
+            let value = if column.is_stale(row) {
+                stale_marker()
+            } else {
+                *values.next().ok_or(Malformed { what: "column has too few values", offset: 0 })?
+            };
+            let timestamp = self.timestamp(row);
+            if keep(timestamp, self.sequence(row)) {
+                out.push(timestamp, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the timestamp of the last row that has a sample of a position.
+    pub fn last_timestamp_of(&self, position: usize) -> Result<Option<i64>, Malformed> {
+        let column = self.column(position)?;
+        Ok((0..usize::from(self.header.rows)).rev().find(|&row| column.has(row)).map(|row| self.timestamp(row)))
+    }
+
+    fn column(&self, position: usize) -> Result<Column<'a>, Malformed> {
+        if position >= usize::from(self.header.width) {
+            return Err(Malformed { what: "position beyond the layout", offset: position });
+        }
+        let skip = self.offset(usize::from(self.header.rows) * 2 + position / SKIP) as usize;
+        let mut reader = self.reader_at(self.header.columns_start().saturating_add(skip))?;
+        for _ in 0..position % SKIP {
+            Column::read(&mut reader, self.header.rows)?;
+        }
+        Column::read(&mut reader, self.header.rows)
+    }
+}
+
+/// One series of a piece, not decoded yet.
+struct Column<'a> {
+    rows: u16,
+    kind: u8,
+    scale: u8,
+    count: usize,
+    presence: Option<&'a [u8]>,
+    staleness: Option<&'a [u8]>,
+    first: i64,
+    smallest: i64,
+    width: u32,
+    data: &'a [u8],
+}
+
+impl<'a> Column<'a> {
+    #[inline]
+    fn read(reader: &mut ByteReader<'a>, rows: u16) -> Result<Self, Malformed> {
+        let tag = reader.u8()?;
+        let k = usize::from(rows);
+        let scale = tag >> 2 & 15;
+        let mut column = Self {
+            rows,
+            kind: tag & 3,
+            scale: if scale == SCALE_BITS_TAG { SCALE_BITS } else { scale },
+            count: k,
+            presence: None,
+            staleness: None,
+            first: 0,
+            smallest: 0,
+            width: 0,
+            data: &[],
+        };
+        if scale != SCALE_BITS_TAG && scale > crate::row::SCALE_MAX {
+            return Err(reader.malformed("unknown scale"));
+        }
+        if tag & (TAG_PRESENCE | TAG_STALENESS) != 0 {
+            column.read_sets(tag, reader, k)?;
+        } else if column.kind == KIND_NOTHING {
+            column.presence = Some(&[]);
+            column.count = 0;
+        }
+        if (column.kind == KIND_NOTHING) != (column.count == 0) || (column.kind == KIND_NOTHING && scale != SCALE_BITS_TAG) {
+            return Err(reader.malformed("column kind contradicts its samples"));
+        }
+        match column.kind {
+            KIND_NOTHING => {}
+            KIND_CONSTANT => column.first = reader.varint()?,
+            KIND_PACKED => {
+                column.first = reader.varint()?;
+                column.smallest = reader.varint()?;
+                column.width = u32::from(reader.u8()?);
+                if column.width > 64 {
+                    return Err(reader.malformed("bit width exceeds 64"));
+                }
+                column.data = reader.bytes(((column.count - 1) * column.width as usize).div_ceil(8))?;
+            }
+            _ => column.data = reader.sized_bytes()?,
+        }
+        Ok(column)
+    }
+
+    #[cold]
+    fn read_sets(&mut self, tag: u8, reader: &mut ByteReader<'a>, k: usize) -> Result<(), Malformed> {
+        let ones = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
+        if tag & TAG_PRESENCE != 0 {
+            let presence = reader.bytes(k.div_ceil(8))?;
+            self.count = ones(presence);
+            self.presence = Some(presence);
+        }
+        if tag & TAG_STALENESS != 0 {
+            let staleness = reader.bytes(k.div_ceil(8))?;
+            self.staleness = Some(staleness);
+            self.count = (0..k).filter(|&row| self.has(row) && !self.is_stale(row)).count();
+        }
+        Ok(())
+    }
+
+    fn has(&self, row: usize) -> bool {
+        self.presence.is_none_or(|bits| bit(bits, row))
+    }
+
+    fn is_stale(&self, row: usize) -> bool {
+        self.staleness.is_some_and(|bits| bit(bits, row))
+    }
+
+    /// Appends the values that are no staleness markers.
+    fn values(&self, out: &mut Vec<f64>) -> Result<(), Malformed> {
+        match self.kind {
+            KIND_NOTHING => {}
+            KIND_CONSTANT => out.resize(out.len() + self.count, to_value(self.first, self.scale)),
+            KIND_PACKED => self.unpack(out),
+            _ => dense::decode(self.data, self.count.min(usize::from(self.rows)), out)?,
+        }
+        Ok(())
+    }
+
+    fn unpack(&self, out: &mut Vec<f64>) {
+        out.reserve(self.count);
+        let mut integer = self.first;
+        out.push(to_value(integer, self.scale));
+        let mask = if self.width == 64 { u64::MAX } else { (1 << self.width) - 1 };
+        for index in 0..self.count - 1 {
+            let bit = index * self.width as usize;
+            let word = word_at(self.data, bit / 8) >> (bit % 8);
+            let offset = word as u64 & mask;
+            integer = integer.wrapping_add(offset as i64).wrapping_add(self.smallest);
+            out.push(to_value(integer, self.scale));
+        }
+    }
+}
+
+fn bit(bits: &[u8], index: usize) -> bool {
+    bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+}
+
+/// Returns the sixteen bytes from `offset` on, zeros beyond the end.
+#[inline]
+fn word_at(bytes: &[u8], offset: usize) -> u128 {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    match rest.first_chunk::<16>() {
+        Some(word) => u128::from_le_bytes(*word),
+        None => {
+            let mut word = [0; 16];
+            word[..rest.len()].copy_from_slice(rest);
+            u128::from_le_bytes(word)
+        }
+    }
+}

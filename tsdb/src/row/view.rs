@@ -1,0 +1,294 @@
+//! Reading a row: forward, back, and one position through many rows.
+
+use crate::encoding::{ByteReader, Malformed, unzigzag};
+use crate::sample::stale_marker;
+
+use super::decimal::{is_valid_scale, to_value};
+use super::positions::Positions;
+use super::{FLAG_ABSENT, FLAG_RAW, FLAG_STALE, FLAG_STEPS, FLAGS_KNOWN, RowState, mask_bytes};
+
+/// A checked row over borrowed bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct RowView<'a> {
+    n: usize,
+    absent: Positions<'a>,
+    stale: Positions<'a>,
+    raw: Positions<'a>,
+    raw_xors: &'a [u8],
+    steps: &'a [u8],
+    pub(super) step_count: usize,
+    mask: &'a [u8],
+    lanes: &'a [u8],
+}
+
+/// A change that does not fit a lane.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Add(i64),
+    Replace { scale: u8, integer: i64, scale_before: u8, integer_before: i64 },
+}
+
+impl<'a> RowView<'a> {
+    /// Checks the bytes of a row over `n` positions. Whatever passes can be applied and inverted without a panic.
+    pub fn parse(bytes: &'a [u8], n: usize) -> Result<Self, Malformed> {
+        let mut reader = ByteReader::new(bytes);
+        let flags = reader.u8()?;
+        if flags & !FLAGS_KNOWN != 0 {
+            return Err(reader.malformed("unknown row flags"));
+        }
+        let set = |flag: u8, reader: &mut ByteReader<'a>| {
+            if flags & flag == 0 { Ok(Positions::Empty) } else { Positions::read(reader, n) }
+        };
+        let absent = set(FLAG_ABSENT, &mut reader)?;
+        let stale = set(FLAG_STALE, &mut reader)?;
+        let raw = set(FLAG_RAW, &mut reader)?;
+        let mut raw_count = 0;
+        raw.for_each(|_| raw_count += 1);
+        let raw_xors = reader.bytes(raw_count * 8)?;
+        let mut step_count = 0;
+        let mut steps: &[u8] = &[];
+        if flags & FLAG_STEPS != 0 {
+            step_count = usize::from(reader.u16()?);
+            steps = read_steps(&mut reader, bytes, step_count, n)?;
+        }
+        let mask = reader.bytes(mask_bytes(n))?;
+        let lanes = reader.rest();
+        let used_bits = 2 * (n - (mask.len().max(1) - 1) * 4);
+        let beyond = mask.last().map_or(0, |last| if used_bits >= 8 { 0 } else { last >> used_bits });
+        if beyond != 0 || count_ones(mask) != lanes.len() {
+            return Err(reader.malformed("lane bytes do not match the mask"));
+        }
+        let view = Self { n, absent, stale, raw, raw_xors, steps, step_count, mask, lanes };
+        view.check_disjoint(&reader)?;
+        Ok(view)
+    }
+
+    /// A position has one kind of change only: otherwise going back would not undo going forward.
+    fn check_disjoint(&self, reader: &ByteReader<'_>) -> Result<(), Malformed> {
+        let mut clash = false;
+        let has_lane = |position: usize| self.mask[position / 4] >> (position % 4 * 2) & 3 != 0;
+        self.absent.for_each(|position| clash |= has_lane(position) || self.stale.contains(position) || self.raw.contains(position));
+        self.stale.for_each(|position| clash |= has_lane(position) || self.raw.contains(position));
+        self.raw.for_each(|position| clash |= has_lane(position));
+        self.for_each_step(|position, _| {
+            clash |= has_lane(position) || self.absent.contains(position) || self.stale.contains(position) || self.raw.contains(position);
+        });
+        if clash { Err(reader.malformed("a position changes twice")) } else { Ok(()) }
+    }
+
+    /// Tells whether a position has a sample in this row.
+    pub fn has(&self, position: usize) -> bool {
+        !self.absent.contains(position)
+    }
+
+    /// Tells whether every position has a sample in this row.
+    pub fn is_full(&self) -> bool {
+        self.absent.is_empty()
+    }
+
+    /// Calls `visit` for each position without a sample, in ascending order.
+    pub fn for_each_absent(&self, visit: impl FnMut(usize)) {
+        self.absent.for_each(visit);
+    }
+
+    /// Tells whether a position's sample is the staleness marker.
+    pub fn is_stale(&self, position: usize) -> bool {
+        self.stale.contains(position)
+    }
+
+    /// Calls `visit` for each position whose sample is the staleness marker, in ascending order.
+    pub fn for_each_stale(&self, visit: impl FnMut(usize)) {
+        self.stale.for_each(visit);
+    }
+
+    /// Takes `state` from before the row to after it.
+    pub fn apply(&self, state: &mut RowState) {
+        self.for_each_lane(|position, step| {
+            let integer = &mut state.integers[position];
+            *integer = integer.wrapping_add(step);
+        });
+        self.for_each_raw(|position, xor| state.integers[position] ^= xor);
+        self.for_each_step(|position, step| match step {
+            Step::Add(difference) => state.integers[position] = state.integers[position].wrapping_add(difference),
+            Step::Replace { scale, integer, .. } => {
+                state.scales[position] = scale;
+                state.integers[position] = integer;
+            }
+        });
+    }
+
+    /// Takes `state` from after the row to before it.
+    pub fn invert(&self, state: &mut RowState) {
+        self.for_each_lane(|position, step| {
+            let integer = &mut state.integers[position];
+            *integer = integer.wrapping_sub(step);
+        });
+        self.for_each_raw(|position, xor| state.integers[position] ^= xor);
+        self.for_each_step(|position, step| match step {
+            Step::Add(difference) => state.integers[position] = state.integers[position].wrapping_sub(difference),
+            Step::Replace { scale_before, integer_before, .. } => {
+                state.scales[position] = scale_before;
+                state.integers[position] = integer_before;
+            }
+        });
+    }
+
+    /// Calls `visit` for each position whose integer or scale changes, and tells whether the scale does.
+    pub fn for_each_change(&self, mut visit: impl FnMut(usize, bool)) {
+        for (index, &mask) in self.mask.iter().enumerate() {
+            let mut bits = (mask | mask >> 1) & 0x55;
+            while bits != 0 {
+                visit(index * 4 + bits.trailing_zeros() as usize / 2, false);
+                bits &= bits - 1;
+            }
+        }
+        self.raw.for_each(|position| visit(position, false));
+        self.for_each_step(|position, step| visit(position, matches!(step, Step::Replace { .. })));
+    }
+
+    fn for_each_lane(&self, mut visit: impl FnMut(usize, i64)) {
+        let mut lanes = self.lanes.iter();
+        let mut next = || lanes.next().copied().unwrap_or(0);
+        for (index, &mask) in self.mask.iter().enumerate() {
+            let mut bits = mask;
+            let mut position = index * 4;
+            // Most series of a scrape do not change: whole mask bytes are zero.
+            while bits != 0 {
+                if bits & 3 != 0 {
+                    let low = if bits & 1 == 0 { 0 } else { next() };
+                    let high = if bits & 2 == 0 { 0 } else { next() };
+                    visit(position, lane_step(u16::from_le_bytes([low, high])));
+                }
+                bits >>= 2;
+                position += 1;
+            }
+        }
+    }
+
+    fn for_each_raw(&self, mut visit: impl FnMut(usize, i64)) {
+        let mut xors = self.raw_xors.as_chunks::<8>().0.iter();
+        self.raw.for_each(|position| {
+            if let Some(xor) = xors.next() {
+                visit(position, i64::from_le_bytes(*xor));
+            }
+        });
+    }
+
+    fn for_each_step(&self, mut visit: impl FnMut(usize, Step)) {
+        let mut reader = ByteReader::new(self.steps);
+        let mut position = 0;
+        for _ in 0..self.step_count {
+            // `parse` read the same bytes, so none of them is malformed.
+            let Ok((gap, step)) = read_step(&mut reader) else { return };
+            position += gap;
+            visit(position, step);
+        }
+    }
+
+    /// Returns the step of one position's lane.
+    fn lane(&self, position: usize) -> i64 {
+        let bits = self.mask[position / 4] >> (position % 4 * 2);
+        if bits & 3 == 0 {
+            return 0;
+        }
+        let before = self.mask[position / 4] & ((1u8 << (position % 4 * 2)) - 1);
+        let rank = count_ones(&self.mask[..position / 4]) + before.count_ones() as usize;
+        let byte = |index: usize| self.lanes.get(index).copied().unwrap_or(0);
+        let low = if bits & 1 == 0 { 0 } else { byte(rank) };
+        let high = if bits & 2 == 0 { 0 } else { byte(rank + usize::from(bits & 1)) };
+        lane_step(u16::from_le_bytes([low, high]))
+    }
+
+    /// Undoes the row for one position.
+    fn invert_position(&self, position: usize, integer: &mut i64, scale: &mut u8) {
+        let step = self.lane(position);
+        if step != 0 {
+            *integer = integer.wrapping_sub(step);
+            return;
+        }
+        if let Some(rank) = self.raw.rank(position) {
+            if let Some(xor) = self.raw_xors.as_chunks::<8>().0.get(rank) {
+                *integer ^= i64::from_le_bytes(*xor);
+            }
+            return;
+        }
+        self.for_each_step(|at, step| {
+            if at == position {
+                match step {
+                    Step::Add(difference) => *integer = integer.wrapping_sub(difference),
+                    Step::Replace { scale_before, integer_before, .. } => {
+                        *scale = scale_before;
+                        *integer = integer_before;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Follows one position back through rows, newest first, from its integer and scale after the newest.
+///
+/// `visit` gets the index of the row and the position's value in it; rows in which it is absent are passed over.
+pub fn walk_back<'a>(
+    rows: impl Iterator<Item = RowView<'a>>,
+    position: usize,
+    mut integer: i64,
+    mut scale: u8,
+    mut visit: impl FnMut(usize, f64),
+) {
+    for (index, row) in rows.enumerate() {
+        if row.is_stale(position) {
+            visit(index, stale_marker());
+        } else if row.has(position) {
+            visit(index, to_value(integer, scale));
+            row.invert_position(position, &mut integer, &mut scale);
+        }
+    }
+}
+
+#[inline(always)]
+fn lane_step(lane: u16) -> i64 {
+    unzigzag(u64::from(lane))
+}
+
+fn count_ones(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let words: u32 = words.iter().map(|word| u64::from_le_bytes(*word).count_ones()).sum();
+    let rest: u32 = rest.iter().map(|byte| byte.count_ones()).sum();
+    (words + rest) as usize
+}
+
+fn read_steps<'a>(reader: &mut ByteReader<'a>, bytes: &'a [u8], count: usize, n: usize) -> Result<&'a [u8], Malformed> {
+    if count == 0 {
+        return Err(reader.malformed("step section without a step"));
+    }
+    let start = reader.position();
+    let mut position = 0;
+    for index in 0..count {
+        let (gap, _) = read_step(reader)?;
+        position += gap;
+        if position >= n || (index > 0 && gap == 0) {
+            return Err(reader.malformed("steps do not ascend below the row's width"));
+        }
+    }
+    Ok(&bytes[start..reader.position()])
+}
+
+fn read_step(reader: &mut ByteReader<'_>) -> Result<(usize, Step), Malformed> {
+    // A gap never exceeds the largest group, so the sum of two positions cannot overflow.
+    let tagged = reader.uvarint_max(1 << 17, "step gap is out of bounds")?;
+    let step = if tagged & 1 == 0 {
+        Step::Add(reader.varint()?)
+    } else {
+        let scale = reader.u8()?;
+        let integer = reader.varint()?;
+        let scale_before = reader.u8()?;
+        let integer_before = reader.varint()?;
+        if !is_valid_scale(scale) || !is_valid_scale(scale_before) {
+            return Err(reader.malformed("unknown scale"));
+        }
+        Step::Replace { scale, integer, scale_before, integer_before }
+    };
+    Ok((tagged >> 1, step))
+}
+
