@@ -1,1 +1,7 @@
-//! To be written.
+//! Chunks.
+
+pub mod cut;
+#[cfg(test)]
+mod fixtures;
+pub mod gorilla;
+mod ints;
