@@ -66,12 +66,12 @@ impl Appender {
                 let mut varint = Vec::with_capacity(10);
                 put_uvarint(&mut varint, delta);
                 self.stream.extend(&varint);
-                self.put_value(value_bits);
+                self.put_behind((0, 0), value_bits);
                 self.delta = delta;
             }
             _ => {
-                self.put_time(delta.wrapping_sub(self.delta) as i64);
-                self.put_value(value_bits);
+                let head = self.time_bits(delta.wrapping_sub(self.delta) as i64);
+                self.put_behind(head, value_bits);
                 self.delta = delta;
             }
         }
@@ -87,40 +87,45 @@ impl Appender {
         self.stream.extend(&value_bits.to_be_bytes());
     }
 
-    /// Writes the difference of two distances. The ranges reach one further up than down: see the format.
+    /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
+    /// The ranges reach one further up than down: see the format.
     #[inline]
-    fn put_time(&mut self, dod: i64) {
+    fn time_bits(&mut self, dod: i64) -> (u64, u32) {
         let low = |count: u32| dod as u64 & ((1 << count) - 1);
         match dod {
-            0 => self.stream.put(0, 1),
-            -8_191..=8_192 => self.stream.put(0b10 << 14 | low(14), 16),
-            -65_535..=65_536 => self.stream.put(0b110 << 17 | low(17), 20),
-            -524_287..=524_288 => self.stream.put(0b1110 << 20 | low(20), 24),
+            0 => (0, 1),
+            -8_191..=8_192 => (0b10 << 14 | low(14), 16),
+            -65_535..=65_536 => (0b110 << 17 | low(17), 20),
+            -524_287..=524_288 => (0b1110 << 20 | low(20), 24),
             _ => {
                 self.stream.put(0b1111, 4);
                 self.stream.put(dod as u64, 64);
+                (0, 0)
             }
         }
     }
 
+    /// Writes a value behind `head`, bits and their number, which are not written yet.
     #[inline]
-    fn put_value(&mut self, value_bits: u64) {
+    fn put_behind(&mut self, head: (u64, u32), value_bits: u64) {
+        let (bits, count) = head;
         let xor = value_bits ^ self.value_bits;
         if xor == 0 {
-            self.stream.put(0, 1);
+            self.stream.put(bits << 1, count + 1);
             return;
         }
         let leading = xor.leading_zeros().min(31) as u8;
         let trailing = xor.trailing_zeros() as u8;
         match self.window {
             Some(window) if leading >= window.leading && trailing >= window.trailing => {
-                self.stream.put(0b10, 2);
+                self.stream.put(bits << 2 | 0b10, count + 2);
                 self.stream.put(xor >> window.trailing, window.width());
             }
             _ => {
                 let window = Window { leading, trailing };
                 let width = window.width();
-                self.stream.put(0b11 << 11 | u64::from(leading) << 6 | u64::from(width) & 63, 13);
+                let control = 0b11 << 11 | u64::from(leading) << 6 | u64::from(width) & 63;
+                self.stream.put(bits << 13 | control, count + 13);
                 self.stream.put(xor >> trailing, width);
                 self.window = Some(window);
             }

@@ -23,8 +23,20 @@ impl BitWriter {
             self.or_last((bits >> rest) as u8);
         }
         let len = rest.div_ceil(8);
-        self.extend(&(bits << (64 - rest)).to_be_bytes()[..len as usize]);
+        self.extend_partly(&(bits << (64 - rest)).to_be_bytes(), len as usize);
         self.free = (len * 8 - rest) as u8;
+    }
+
+    /// Appends the first `len` of eight bytes.
+    #[inline]
+    fn extend_partly(&mut self, bytes: &[u8; 8], len: usize) {
+        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
+            return self.extend(&bytes[..len]);
+        }
+        // A copy of constant size is one instruction, one of variable size a call.
+        let end = self.bytes.len() + len;
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.truncate(end);
     }
 
     /// Appends whole bytes; the stream must be at a byte boundary.

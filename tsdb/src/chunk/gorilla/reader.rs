@@ -26,28 +26,28 @@ fn decode_into(bytes: &[u8], out: &mut Samples) -> Result<(), Malformed> {
     out.values.resize(start + count, 0.0);
     let timestamps = &mut out.timestamps[start..];
     let values = &mut out.values[start..];
-    let mut done = 0;
+    for (timestamp, value) in timestamps.iter_mut().zip(values.iter_mut()).take(2) {
+        reader.advance()?;
+        *timestamp = reader.timestamp;
+        *value = f64::from_bits(reader.value_bits);
+    }
+    let mut done = 2.min(count);
     while done < count {
         // Most series repeat their value at equal distances most of the time: two zero bits a sample, and one count of
         // leading zeros then stands for up to 32 samples.
-        if done >= 2 {
-            let run = reader.bits.take_zero_pairs(count - done);
-            let value = f64::from_bits(reader.value_bits);
-            for timestamp in &mut timestamps[done..done + run] {
-                reader.timestamp = reader.timestamp.wrapping_add_unsigned(reader.delta);
-                *timestamp = reader.timestamp;
-            }
-            values[done..done + run].fill(value);
-            reader.left -= run;
-            done += run;
-            if done == count {
-                break;
-            }
+        let run = reader.bits.take_zero_pairs(count - done);
+        for timestamp in &mut timestamps[done..done + run] {
+            reader.timestamp = reader.timestamp.wrapping_add_unsigned(reader.delta);
+            *timestamp = reader.timestamp;
         }
-        reader.advance()?;
-        timestamps[done] = reader.timestamp;
-        values[done] = f64::from_bits(reader.value_bits);
-        done += 1;
+        values[done..done + run].fill(f64::from_bits(reader.value_bits));
+        done += run;
+        if done < count {
+            reader.take_sample()?;
+            timestamps[done] = reader.timestamp;
+            values[done] = f64::from_bits(reader.value_bits);
+            done += 1;
+        }
     }
     reader.finish().map(|_len_bits| ())
 }

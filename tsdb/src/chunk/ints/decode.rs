@@ -19,8 +19,7 @@ pub(crate) fn decode(
         0 => 0,
         _ => u32::from(reader.u8()?),
     };
-    let is_stepped = matches!(kind, Kind::Steps | Kind::StepsAboveMin);
-    if shift > 63 || (head & SHIFTED != 0 && (shift == 0 || !is_stepped)) {
+    if shift > 63 || (head & SHIFTED != 0 && (shift == 0 || !kind.can_be_shifted())) {
         return Err(reader.malformed("illegal shift"));
     }
     match kind {
@@ -31,37 +30,50 @@ pub(crate) fn decode(
                 Ok(())
             })
         }
-        Kind::Small => {
-            let mut raw = [0; BLOCK_LEN];
-            let mut numbers = [0; BLOCK_LEN];
-            blocks(count, |len| {
-                block::read(reader, &mut raw[..len])?;
-                for (number, &raw) in numbers.iter_mut().zip(&raw[..len]) {
-                    *number = unzigzag(raw);
-                }
-                sink(&numbers[..len]);
-                Ok(())
-            })
+        Kind::Small => each(reader, count, unzigzag, sink),
+        Kind::AboveMin => {
+            let min = reader.varint()?;
+            each(reader, count, |stored| min.wrapping_add((stored << shift) as i64), sink)
         }
         Kind::Steps => {
             let first = reader.varint()?;
-            steps(reader, count, first, |raw| unzigzag(raw) << shift, sink)
+            steps(reader, count, first, |stored| unzigzag(stored) << shift, sink)
         }
         Kind::StepsAboveMin => {
             let first = reader.varint()?;
             let min = reader.varint()?;
-            steps(reader, count, first, |raw| min.wrapping_add(raw as i64) << shift, sink)
+            steps(reader, count, first, |stored| min.wrapping_add(stored as i64) << shift, sink)
         }
     }
 }
 
-/// Sums up steps, each of which `step` makes of what is stored.
+/// Takes numbers, each of which `restore` makes of what is stored.
+#[inline(always)]
+fn each(
+    reader: &mut ByteReader<'_>,
+    count: usize,
+    restore: impl Fn(u64) -> i64,
+    mut sink: impl FnMut(&[i64]),
+) -> Result<(), Malformed> {
+    let mut stored = [0; BLOCK_LEN];
+    let mut numbers = [0; BLOCK_LEN];
+    blocks(count, |len| {
+        block::read(reader, &mut stored[..len])?;
+        for (number, &stored) in numbers.iter_mut().zip(&stored[..len]) {
+            *number = restore(stored);
+        }
+        sink(&numbers[..len]);
+        Ok(())
+    })
+}
+
+/// Sums up steps, each of which `restore` makes of what is stored.
 #[inline(always)]
 fn steps(
     reader: &mut ByteReader<'_>,
     count: usize,
     first: i64,
-    step: impl Fn(u64) -> i64,
+    restore: impl Fn(u64) -> i64,
     mut sink: impl FnMut(&[i64]),
 ) -> Result<(), Malformed> {
     let Some(left) = count.checked_sub(1) else {
@@ -69,12 +81,12 @@ fn steps(
     };
     let mut last = first;
     sink(&[first]);
-    let mut raw = [0; BLOCK_LEN];
+    let mut stored = [0; BLOCK_LEN];
     let mut numbers = [0; BLOCK_LEN];
     blocks(left, |len| {
-        block::read(reader, &mut raw[..len])?;
-        for (number, &raw) in numbers.iter_mut().zip(&raw[..len]) {
-            last = last.wrapping_add(step(raw));
+        block::read(reader, &mut stored[..len])?;
+        for (number, &stored) in numbers.iter_mut().zip(&stored[..len]) {
+            last = last.wrapping_add(restore(stored));
             *number = last;
         }
         sink(&numbers[..len]);
@@ -83,12 +95,12 @@ fn steps(
 }
 
 #[inline(always)]
-fn blocks(count: usize, mut each: impl FnMut(usize) -> Result<(), Malformed>) -> Result<(), Malformed> {
+fn blocks(count: usize, mut read: impl FnMut(usize) -> Result<(), Malformed>) -> Result<(), Malformed> {
     for _ in 0..count / BLOCK_LEN {
-        each(BLOCK_LEN)?;
+        read(BLOCK_LEN)?;
     }
     match count % BLOCK_LEN {
         0 => Ok(()),
-        len => each(len),
+        len => read(len),
     }
 }

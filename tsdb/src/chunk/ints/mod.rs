@@ -21,11 +21,20 @@ enum Kind {
     Steps = 2,
     StepsAboveMin = 3,
     Small = 4,
+    AboveMin = 5,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Constant, Self::Steps, Self::StepsAboveMin, Self::Small].into_iter().find(|&kind| kind as u8 == byte)
+        let all = [Self::Constant, Self::Steps, Self::StepsAboveMin, Self::Small, Self::AboveMin];
+        all.into_iter().find(|&kind| kind as u8 == byte)
+    }
+
+    fn can_be_shifted(self) -> bool {
+        match self {
+            Self::Steps | Self::StepsAboveMin | Self::AboveMin => true,
+            Self::Constant | Self::Small => false,
+        }
     }
 }
 

@@ -61,6 +61,14 @@ fn even_steps_take_a_byte_a_block() {
 }
 
 #[test]
+fn noise_about_a_level_is_stored_by_its_distance_from_it() {
+    let numbers: Vec<i64> = (0..128).map(|index| (index % 2) * 255).collect();
+    assert_eq!(encode(&numbers)[0], Kind::AboveMin as u8);
+    assert_eq!(encode(&numbers).len(), 3 + 128);
+    assert_eq!(decode_vec(&encode(&numbers), 128), Ok(numbers));
+}
+
+#[test]
 fn one_wide_step_does_not_widen_its_block() {
     let mut numbers: Vec<i64> = (0..129).map(|index| index * index % 7).collect();
     let narrow = encode(&numbers).len();
@@ -80,7 +88,7 @@ fn ends_of_the_range_come_back() {
 
 #[test]
 fn reserved_bits_and_illegal_fields_are_refused() {
-    for bytes in [&[0, 0][..], &[5, 0], &[0x11, 0], &[0x09, 1, 0], &[0x0a, 0, 0, 0], &[0x0a, 64, 0, 0]] {
+    for bytes in [&[0, 0][..], &[6, 0], &[7, 0], &[0x11, 0], &[0x09, 1, 0], &[0x0a, 0, 0, 0], &[0x0a, 64, 0, 0]] {
         assert!(decode_vec(bytes, 2).is_err(), "{bytes:x?}");
     }
     let block: [&[u8]; 7] = [
