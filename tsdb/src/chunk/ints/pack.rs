@@ -1,0 +1,140 @@
+//! Numbers of equal width side by side, least significant bit first.
+
+/// Returns how many bytes `count` numbers of `width` bits take.
+#[inline(always)]
+pub(super) const fn packed_len(count: usize, width: u32) -> usize {
+    (count * width as usize).div_ceil(8)
+}
+
+/// Appends the low `width` bits of each number, at most 64.
+pub(super) fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
+    if width == 0 {
+        return;
+    }
+    let end = out.len() + packed_len(numbers.len(), width);
+    let mask = u64::MAX >> (64 - width);
+    let (mut word, mut used) = (0u64, 0);
+    for &number in numbers {
+        let number = number & mask;
+        word |= number << used;
+        used += width;
+        if used >= 64 {
+            out.extend_from_slice(&word.to_le_bytes());
+            used -= 64;
+            // A shift by all 64 bits, which is not defined, is when nothing is left over.
+            word = if used == 0 { 0 } else { number >> (width - used) };
+        }
+    }
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(end);
+}
+
+/// Fills `out` with the numbers at the start of `bytes`, which may go on behind them and must hold
+/// [`packed_len`] bytes at least.
+///
+/// `width` is at most 64 and `out` no longer than [`super::BLOCK_LEN`].
+#[inline]
+pub(super) fn unpack(bytes: &[u8], width: u32, out: &mut [u64]) {
+    let len = packed_len(out.len(), width);
+    if bytes.len() >= len + SLACK {
+        return unpack_with_slack(bytes, width, out);
+    }
+    // The last block of a stream: whole words would be read past the end.
+    let mut padded = [0; packed_len(super::BLOCK_LEN, 64) + SLACK];
+    padded[..len].copy_from_slice(&bytes[..len]);
+    unpack_with_slack(&padded[..len + SLACK], width, out);
+}
+
+/// What may be read behind the numbers.
+const SLACK: usize = 16;
+
+#[inline(always)]
+fn unpack_with_slack(bytes: &[u8], width: u32, out: &mut [u64]) {
+    match width {
+        0 => out.fill(0),
+        1..=16 => unpack_narrow(bytes, width, out),
+        17..=57 => unpack_middle(bytes, width, out),
+        _ => unpack_wide(bytes, width, out),
+    }
+}
+
+/// Eight numbers take `width` bytes: two words hold them, for four numbers and the half byte before the second four
+/// are at most 64 bits.
+fn unpack_narrow(bytes: &[u8], width: u32, out: &mut [u64]) {
+    let mask = u64::MAX >> (64 - width);
+    let half = (width * 4 / 8) as usize;
+    let odd = width * 4 % 8;
+    let mut start = 0;
+    let mut groups = out.chunks_exact_mut(8);
+    for group in &mut groups {
+        let low = word(bytes, start);
+        let high = word(bytes, start + half) >> odd;
+        for index in 0..4 {
+            group[index] = low >> (index as u32 * width) & mask;
+            group[index + 4] = high >> (index as u32 * width) & mask;
+        }
+        start += width as usize;
+    }
+    let rest = groups.into_remainder();
+    let low = word(bytes, start);
+    let high = word(bytes, start + half) >> odd;
+    for (index, number) in rest.iter_mut().enumerate() {
+        let word = if index < 4 { low } else { high };
+        *number = word >> (index as u32 % 4 * width) & mask;
+    }
+}
+
+/// A number and the bits before it in its first byte fit into a word.
+fn unpack_middle(bytes: &[u8], width: u32, out: &mut [u64]) {
+    let mask = u64::MAX >> (64 - width);
+    for (index, number) in out.iter_mut().enumerate() {
+        let bit = index * width as usize;
+        *number = word(bytes, bit / 8) >> (bit % 8) & mask;
+    }
+}
+
+#[inline(never)]
+fn unpack_wide(bytes: &[u8], width: u32, out: &mut [u64]) {
+    let mask = u64::MAX >> (64 - width);
+    for (index, number) in out.iter_mut().enumerate() {
+        let bit = index * width as usize;
+        let both = u128::from(word(bytes, bit / 8)) | u128::from(word(bytes, bit / 8 + 8)) << 64;
+        *number = (both >> (bit % 8)) as u64 & mask;
+    }
+}
+
+#[inline(always)]
+fn word(bytes: &[u8], start: usize) -> u64 {
+    match bytes.get(start..).and_then(|rest| rest.first_chunk()) {
+        Some(word) => u64::from_le_bytes(*word),
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BLOCK_LEN;
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_width_and_count_come_back() {
+        for width in 0..=64 {
+            for count in (0..=20).chain([63, 64, 127, BLOCK_LEN]) {
+                let numbers: Vec<u64> = (1..=count as u64)
+                    .map(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).checked_shr(64 - width).unwrap_or(0))
+                    .collect();
+                let mut bytes = Vec::new();
+                pack(&numbers, width, &mut bytes);
+                assert_eq!(bytes.len(), packed_len(count, width));
+
+                let mut out = vec![1; count];
+                unpack(&bytes, width, &mut out);
+                assert_eq!(out, numbers, "width {width}, count {count}, at the end");
+
+                bytes.extend_from_slice(&[0xff; 40]);
+                unpack(&bytes, width, &mut out);
+                assert_eq!(out, numbers, "width {width}, count {count}, in the middle");
+            }
+        }
+    }
+}
