@@ -53,7 +53,9 @@ struct Inner {
 impl Matcher {
     /// Returns the condition `name op value`.
     ///
-    /// A regular expression is anchored on both sides and its dot matches every character, newlines too.
+    /// A regular expression is RE2's: anchored on both sides, its dot matches every character, newlines too, and `\d`,
+    /// `\w`, `\s` and `\b` are about ASCII. What this crate would read differently from RE2, such as sets within
+    /// classes (`[a&&b]`), is refused, and so are `\Q..\E` and braces that are not a repetition.
     ///
     /// # Errors
     ///
@@ -146,5 +148,67 @@ impl fmt::Display for Matcher {
 impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matcher(op: MatchOp, value: &str) -> Matcher {
+        Matcher::new(op, "a", value).unwrap()
+    }
+
+    #[test]
+    fn missing_label_is_the_empty_value() {
+        for (op, value, selected) in [
+            (MatchOp::Equal, "", true),
+            (MatchOp::Equal, "x", false),
+            (MatchOp::NotEqual, "", false),
+            (MatchOp::NotEqual, "x", true),
+            (MatchOp::Regex, "x?", true),
+            (MatchOp::Regex, ".+", false),
+            (MatchOp::NotRegex, ".+", true),
+            (MatchOp::NotRegex, ".*", false),
+        ] {
+            assert_eq!(
+                matcher(op, value).matches_empty(),
+                selected,
+                "{}",
+                matcher(op, value)
+            );
+        }
+    }
+
+    #[test]
+    fn negation_is_left_to_the_operator() {
+        let positive = matcher(MatchOp::Regex, "x.*");
+        let negative = matcher(MatchOp::NotRegex, "x.*");
+        assert!(positive.matches("xy") && !negative.matches("xy"));
+        assert!(!positive.matches("yx") && negative.matches("yx"));
+        assert!(positive.matches_positive("xy") && negative.matches_positive("xy"));
+        assert!(matches!(negative.pattern(), Pattern::StartsWith(prefix) if prefix == "x"));
+    }
+
+    #[test]
+    fn equality_takes_no_expression() {
+        assert!(matcher(MatchOp::Equal, ".*(").matches(".*("));
+        assert!(
+            matches!(matcher(MatchOp::NotEqual, "a|b").pattern(), Pattern::Literals(words) if words == &["a|b"])
+        );
+    }
+
+    #[test]
+    fn display_is_what_selectors_read() {
+        assert_eq!(
+            matcher(MatchOp::NotRegex, "\\d\"").to_string(),
+            r#"a!~"\\d\"""#
+        );
+        assert_eq!(
+            Matcher::new(MatchOp::Equal, "a b", "c")
+                .unwrap()
+                .to_string(),
+            r#""a b"="c""#
+        );
     }
 }

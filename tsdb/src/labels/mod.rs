@@ -16,11 +16,14 @@ mod builder;
 mod matcher;
 mod pattern;
 mod quote;
+mod re2;
+mod selector;
 mod set;
 
-pub(crate) use builder::LabelsBuilder;
+pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
 pub(crate) use pattern::Pattern;
+pub use selector::parse_selector;
 pub use set::{LabelIter, Labels};
 
 /// The label that holds the name of the metric.

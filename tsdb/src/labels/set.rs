@@ -227,6 +227,8 @@ fn sort(arrival: &LabelsBuilder) -> Result<Labels, Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -341,5 +343,60 @@ mod tests {
             format!("{:?}", labels(&[("__name__", "1st")])),
             r#"{"1st"}"#
         );
+    }
+
+    fn some_pairs() -> impl Strategy<Value = Vec<(String, String)>> {
+        let name = prop_oneof![
+            Just(String::from(METRIC_NAME)),
+            "[A-Za-c_]{1,2}",
+            "\\PC{1,3}"
+        ];
+        let value = prop_oneof![
+            "[ab]{1,2}",
+            any::<String>().prop_filter("not empty", |value| !value.is_empty())
+        ];
+        prop::collection::btree_map(name, value, 1..8).prop_map(|pairs| pairs.into_iter().collect())
+    }
+
+    fn definition_of_order(left: &Labels, right: &Labels) -> Ordering {
+        let others = |labels: &Labels| -> Vec<(String, String)> {
+            labels
+                .iter()
+                .filter(|label| label.0 != METRIC_NAME)
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect()
+        };
+        (left.metric(), others(left)).cmp(&(right.metric(), others(right)))
+    }
+
+    proptest! {
+        #[test]
+        fn order_of_arrival_does_not_matter(
+            (pairs, shuffled) in some_pairs().prop_flat_map(|pairs| (Just(pairs.clone()), Just(pairs).prop_shuffle())),
+        ) {
+            let labels = Labels::from_pairs(pairs.clone()).unwrap();
+            prop_assert_eq!(&labels, &Labels::from_pairs(shuffled).unwrap());
+            prop_assert!(labels.iter().eq(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
+        }
+
+        #[test]
+        fn order_is_total_and_as_defined(left in some_pairs(), right in some_pairs()) {
+            let left = Labels::from_pairs(left).unwrap();
+            let right = Labels::from_pairs(right).unwrap();
+            prop_assert_eq!(left.cmp(&right), definition_of_order(&left, &right));
+            prop_assert_eq!(left.cmp(&right), right.cmp(&left).reverse());
+            prop_assert_eq!(left.cmp(&right) == Ordering::Equal, left == right);
+        }
+
+        #[test]
+        fn display_reads_back(pairs in some_pairs()) {
+            let labels = Labels::from_pairs(pairs).unwrap();
+            let text = labels.to_string();
+            prop_assert_eq!(text.parse::<Labels>().unwrap(), labels);
+            for matcher in crate::labels::parse_selector(&text).unwrap() {
+                let again = crate::labels::parse_selector(&format!("{{{matcher}}}")).unwrap();
+                prop_assert_eq!(again, [matcher]);
+            }
+        }
     }
 }
