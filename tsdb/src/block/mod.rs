@@ -1,1 +1,6 @@
 //! To be written.
+
+mod chunks;
+mod meta;
+
+pub use meta::{BlockMeta, FileMeta};

@@ -1,0 +1,14 @@
+#![doc = include_str!("FORMAT.md")]
+
+mod directory;
+mod layout;
+mod pages;
+mod reader;
+mod window;
+mod writer;
+
+pub(crate) use reader::{ChunksReader, open_sized};
+pub(crate) use writer::{ChunksWriter, Counts};
+
+#[cfg(test)]
+mod tests;

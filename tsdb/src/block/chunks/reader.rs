@@ -1,0 +1,324 @@
+//! Reading the file of chunks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::block::FileMeta;
+use crate::chunk::{column, dense, gorilla};
+use crate::error::{Error, Result};
+use crate::fs::{Fs, MappedFile, Ulid};
+use crate::sample::Samples;
+use crate::time::{TimeRange, Timestamp};
+
+use super::directory::{self, ChunkEntry, ColumnEntry, Form, Place, SeriesRecords};
+use super::layout::{self, Footer, HeaderFault};
+use super::pages::{Page, PagesReader, RECORDS_PER_PAGE, read, read_checked};
+
+/// The file of chunks of one block, open.
+#[derive(Debug)]
+pub(crate) struct ChunksReader {
+    path: PathBuf,
+    file: MappedFile,
+    series: PagesReader,
+    columns: PagesReader,
+    base: Timestamp,
+    cache: Box<[Mutex<Option<Arc<Column>>>]>,
+}
+
+/// A timestamp column, decoded. Hundreds of series share one.
+#[derive(Debug)]
+struct Column {
+    number: u32,
+    timestamps: Vec<Timestamp>,
+}
+
+/// The chunks of one series; borrows the page of the directory that names them.
+pub(crate) struct SeriesChunks<'a> {
+    reader: &'a ChunksReader,
+    page: Page<'a>,
+    record: u32,
+}
+
+impl ChunksReader {
+    /// Opens the file and checks its length, header, footer and page tables. Pages and chunks are checked when read.
+    pub(crate) fn open(fs: &dyn Fs, path: &Path, ulid: Ulid, expected: FileMeta) -> Result<Self> {
+        let file = open_sized(fs, path, expected)?;
+        match layout::check_header(&read(&file, path, 0, layout::HEADER_BYTES)?) {
+            Ok(()) => {}
+            Err(HeaderFault::Malformed(malformed)) => {
+                return Err(Error::corruption(path, malformed.offset as u64, malformed.what));
+            }
+            Err(HeaderFault::Version(version)) => {
+                return Err(Error::unsupported(path, format!("version {version} of a file of chunks")));
+            }
+        }
+        let start = file.len().saturating_sub(layout::FOOTER_BYTES as u64);
+        let footer = Footer::decode(&read(&file, path, start, layout::FOOTER_BYTES)?)
+            .map_err(|malformed| Error::corruption(path, start + malformed.offset as u64, malformed.what))?;
+        if footer.ulid != ulid {
+            return Err(Error::corruption(path, start, format!("belongs to block {}", footer.ulid)));
+        }
+        let cache = (0..CACHED_COLUMNS).map(|_slot| Mutex::new(None)).collect();
+        Ok(Self {
+            series: PagesReader::open(file.clone(), path, footer.series)?,
+            columns: PagesReader::open(file.clone(), path, footer.columns)?,
+            base: footer.base,
+            path: path.to_owned(),
+            file,
+            cache,
+        })
+    }
+
+    /// Returns the number of series.
+    pub(crate) fn series(&self) -> u32 {
+        self.series.records()
+    }
+
+    /// Finds the chunks of a series by its position in label order.
+    pub(crate) fn chunks_of(&self, series: u32) -> Result<SeriesChunks<'_>> {
+        let page = self.series.page_of(series)?;
+        Ok(SeriesChunks { reader: self, page, record: series % RECORDS_PER_PAGE })
+    }
+
+    /// Reads everything once and returns every damaged unit: pages of the directories, columns, chunks.
+    pub(crate) fn verify(&self) -> Vec<Error> {
+        let mut damaged = Vec::new();
+        for first in (0..self.columns.records()).step_by(RECORDS_PER_PAGE as usize) {
+            let end = first.saturating_add(RECORDS_PER_PAGE).min(self.columns.records());
+            match self.columns.page_of(first) {
+                Err(error) => damaged.push(error),
+                Ok(_page) => {
+                    damaged.extend((first..end).filter_map(|number| self.read_column(number).err()));
+                }
+            }
+        }
+        let mut samples = Samples::default();
+        let mut last_bad_page = None;
+        for series in 0..self.series() {
+            let page = series / RECORDS_PER_PAGE;
+            if last_bad_page == Some(page) {
+                continue;
+            }
+            samples.clear();
+            match self.chunks_of(series) {
+                Ok(chunks) => {
+                    // A damaged column was reported above, not once for each series that shares it.
+                    let report = |error: Error| if !damaged.iter().any(|known| known.offset() == error.offset()) {
+                        damaged.push(error);
+                    };
+                    chunks.read_reporting(TimeRange::ALL, &mut samples, report);
+                }
+                Err(error) => {
+                    last_bad_page = Some(page);
+                    damaged.push(error);
+                }
+            }
+        }
+        damaged
+    }
+
+    /// Reads the chunk's samples inside `range` to the end of `out`.
+    fn read(&self, chunk: &ChunkEntry<'_>, range: TimeRange, out: &mut Samples) -> Result<()> {
+        match chunk.form {
+            Form::Dense { column } => self.read_dense(column, chunk.place, range, out),
+            Form::Gorilla { first, last } => {
+                if !range.overlaps(&TimeRange::closed(first, last)) {
+                    return Ok(());
+                }
+                self.read_gorilla(chunk.place, range, out)
+            }
+        }
+    }
+
+    fn read_dense(&self, column: u32, place: Place<'_>, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let column = match self.cached(column) {
+            Some(column) => column,
+            None => {
+                let entry = self.column_entry(column)?;
+                if !range.overlaps(&TimeRange::closed(entry.first, entry.last)) {
+                    return Ok(());
+                }
+                self.cache(self.decode_column(column, &entry)?)
+            }
+        };
+        let timestamps = column.timestamps.as_slice();
+        let from = timestamps.partition_point(|&timestamp| timestamp < range.start);
+        let to = timestamps.partition_point(|&timestamp| timestamp < range.end);
+        if from >= to {
+            return Ok(());
+        }
+        let start = out.values.len();
+        let decoded = self.with_bytes(place, |bytes| dense::decode(bytes, timestamps.len(), &mut out.values));
+        if let Err(error) = decoded {
+            out.values.truncate(start);
+            return Err(error);
+        }
+        out.values.truncate(start + to);
+        if from > 0 {
+            out.values.drain(start..start + from);
+        }
+        out.timestamps.extend_from_slice(&timestamps[from..to]);
+        Ok(())
+    }
+
+    fn read_gorilla(&self, place: Place<'_>, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let mut decoded = Samples::default();
+        self.with_bytes(place, |bytes| gorilla::decode(bytes, &mut decoded))?;
+        if !is_ascending(&decoded.timestamps) {
+            return Err(self.corruption_at(place, "timestamps do not ascend"));
+        }
+        let from = decoded.timestamps.partition_point(|&timestamp| timestamp < range.start);
+        let to = decoded.timestamps.partition_point(|&timestamp| timestamp < range.end);
+        if from < to {
+            out.timestamps.extend_from_slice(&decoded.timestamps[from..to]);
+            out.values.extend_from_slice(&decoded.values[from..to]);
+        }
+        Ok(())
+    }
+
+    /// Decodes the bytes of a chunk; they are verified before: here, or with the page they stand in.
+    fn with_bytes(
+        &self,
+        place: Place<'_>,
+        decode: impl FnOnce(&[u8]) -> Result<(), crate::encoding::Malformed>,
+    ) -> Result<()> {
+        let decoded = match place {
+            Place::Inline(bytes) => decode(bytes),
+            Place::File { offset, len } => decode(&read_checked(&self.file, &self.path, offset, len)?),
+        };
+        decoded.map_err(|malformed| self.corruption_at(place, malformed.what))
+    }
+
+    fn corruption_at(&self, place: Place<'_>, what: &str) -> Error {
+        let offset = match place {
+            Place::File { offset, .. } => offset,
+            Place::Inline(_) => 0,
+        };
+        Error::corruption(&self.path, offset, what)
+    }
+
+    fn cached(&self, number: u32) -> Option<Arc<Column>> {
+        self.slot(number).lock().as_ref().filter(|column| column.number == number).cloned()
+    }
+
+    fn cache(&self, column: Column) -> Arc<Column> {
+        let column = Arc::new(column);
+        *self.slot(column.number).lock() = Some(column.clone());
+        column
+    }
+
+    fn slot(&self, number: u32) -> &Mutex<Option<Arc<Column>>> {
+        &self.cache[number as usize % CACHED_COLUMNS]
+    }
+
+    fn read_column(&self, number: u32) -> Result<Column> {
+        let entry = self.column_entry(number)?;
+        self.decode_column(number, &entry)
+    }
+
+    fn column_entry(&self, number: u32) -> Result<ColumnEntry> {
+        let page = self.columns.page_of(number)?;
+        directory::read_column(page.reader(), self.base, number % RECORDS_PER_PAGE)
+            .map_err(|malformed| page.corruption(malformed))
+    }
+
+    fn decode_column(&self, number: u32, entry: &ColumnEntry) -> Result<Column> {
+        let bytes = read_checked(&self.file, &self.path, entry.offset, entry.len)?;
+        let corruption = |what| Error::corruption(&self.path, entry.offset, what);
+        let mut timestamps = Vec::with_capacity(entry.count);
+        column::decode(&bytes, entry.count, &mut timestamps).map_err(|malformed| corruption(malformed.what))?;
+        let is_as_listed = timestamps.len() == entry.count
+            && timestamps.first() == Some(&entry.first)
+            && timestamps.last() == Some(&entry.last)
+            && is_ascending(&timestamps);
+        if is_as_listed { Ok(Column { number, timestamps }) } else { Err(corruption("column is not the one listed")) }
+    }
+}
+
+impl SeriesChunks<'_> {
+    /// Appends the samples inside `range` to `out`. A damaged chunk is left out, the others are read, and the first
+    /// damage is returned.
+    pub(crate) fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let mut first = Ok(());
+        self.read_reporting(range, out, |error| {
+            if first.is_ok() {
+                first = Err(error);
+            }
+        });
+        first
+    }
+
+    /// Reads the newest chunk that has samples inside `range`, and of that all of them; `is_enough` may ask for the
+    /// one before.
+    pub(crate) fn read_latest(
+        &self,
+        range: TimeRange,
+        out: &mut Samples,
+        mut is_enough: impl FnMut(&mut Samples) -> bool,
+    ) -> Result<()> {
+        for chunk in self.entries()?.iter().rev() {
+            out.clear();
+            self.reader.read(chunk, range, out)?;
+            if !out.is_empty() && is_enough(out) {
+                return Ok(());
+            }
+        }
+        out.clear();
+        Ok(())
+    }
+
+    fn read_reporting(&self, range: TimeRange, out: &mut Samples, mut report: impl FnMut(Error)) {
+        let entries = match self.entries() {
+            Ok(entries) => entries,
+            Err(error) => return report(error),
+        };
+        let mut last = None;
+        for chunk in &entries {
+            let start = out.len();
+            if let Err(error) = self.reader.read(chunk, range, out) {
+                report(error);
+                continue;
+            }
+            let first = out.timestamps.get(start).copied();
+            if first.is_some() && first <= last {
+                out.truncate(start);
+                report(self.reader.corruption_at(chunk.place, "chunk begins before its neighbour ends"));
+                continue;
+            }
+            last = out.timestamps.get(start..).and_then(<[_]>::last).copied().or(last);
+        }
+    }
+
+    fn entries(&self) -> Result<Vec<ChunkEntry<'_>>> {
+        let mut entries = Vec::with_capacity(1);
+        let mut records = SeriesRecords::new(self.page.reader(), self.reader.base);
+        records
+            .skip(self.record)
+            .and_then(|()| records.read(&mut entries))
+            .map_err(|malformed| self.page.corruption(malformed))?;
+        Ok(entries)
+    }
+}
+
+/// Opens a file that must have the length that was written.
+pub(crate) fn open_sized(fs: &dyn Fs, path: &Path, expected: FileMeta) -> Result<MappedFile> {
+    let size_bytes = fs
+        .open_read(path)
+        .and_then(|file| file.len())
+        .map_err(|error| Error::io("open", path, error))?;
+    if size_bytes != expected.size_bytes {
+        let message = format!("file has {size_bytes} bytes, expected {}", expected.size_bytes);
+        return Err(Error::corruption(path, size_bytes.min(expected.size_bytes), message));
+    }
+    fs.map(path, size_bytes).map_err(|error| Error::io("map", path, error))
+}
+
+fn is_ascending(timestamps: &[Timestamp]) -> bool {
+    timestamps.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+/// Decoded columns that are kept: at most 4 MiB, and 1 MiB at 480 samples. Columns are numbered in the order of their
+/// first use, so series that are read one after another use columns that do not share a slot.
+const CACHED_COLUMNS: usize = 256;
