@@ -8,14 +8,10 @@ use super::{GRID, IRREGULAR};
 
 /// Appends a column of strictly ascending timestamps.
 pub fn encode(timestamps: &[Timestamp], out: &mut Vec<u8>) {
-<<<<<<< HEAD
     debug_assert!(
         timestamps.is_sorted_by(|before, after| before < after),
         "a column ascends strictly"
     );
-=======
-    debug_assert!(timestamps.is_sorted_by(|before, after| before < after), "a column ascends strictly");
->>>>>>> block
     if timestamps.is_empty() {
         return;
     }
@@ -33,16 +29,12 @@ pub fn encode(timestamps: &[Timestamp], out: &mut Vec<u8>) {
     }
 }
 
-<<<<<<< HEAD
 fn write_grid(
     grid: &Grid,
     timestamps: &[Timestamp],
     integers: &mut ints::Encoder,
     out: &mut Vec<u8>,
 ) {
-=======
-fn write_grid(grid: &Grid, timestamps: &[Timestamp], integers: &mut ints::Encoder, out: &mut Vec<u8>) {
->>>>>>> block
     out.push(GRID);
     put_uvarint(out, timestamps.len() as u64);
     put_varint(out, timestamps[0]);
@@ -82,15 +74,11 @@ impl Grid {
             deviations.push(deviation);
             at = at.wrapping_add(interval);
         }
-<<<<<<< HEAD
         Self {
             interval,
             shifts,
             deviations,
         }
-=======
-        Self { interval, shifts, deviations }
->>>>>>> block
     }
 }
 
@@ -100,28 +88,20 @@ fn is_shift(deviation: i64, interval: i64, from_here: &[Timestamp]) -> bool {
         return true;
     }
     from_here.len() > STEPS_OF_A_SHIFT
-<<<<<<< HEAD
         && from_here
             .windows(2)
             .take(STEPS_OF_A_SHIFT)
             .all(|pair| pair[1].wrapping_sub(pair[0]) == interval)
-=======
-        && from_here.windows(2).take(STEPS_OF_A_SHIFT).all(|pair| pair[1].wrapping_sub(pair[0]) == interval)
->>>>>>> block
 }
 
 /// A deviation that so many of the following timestamps share costs more than a shift.
 const STEPS_OF_A_SHIFT: usize = 3;
 
 fn median_step(timestamps: &[Timestamp]) -> i64 {
-<<<<<<< HEAD
     let mut steps: Vec<i64> = timestamps
         .windows(2)
         .map(|pair| pair[1].wrapping_sub(pair[0]))
         .collect();
-=======
-    let mut steps: Vec<i64> = timestamps.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
->>>>>>> block
     if steps.is_empty() {
         return 0;
     }

@@ -6,13 +6,8 @@ use crate::sample::is_stale;
 
 use super::decimal::{POWERS, integer, mantissa, restore, smallest_exponent};
 use super::{
-<<<<<<< HEAD
     BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL,
     DECIMAL_CORRECTED, DECIMAL_WITH_EXCEPTIONS, exceptions,
-=======
-    BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL, DECIMAL_CORRECTED,
-    DECIMAL_WITH_EXCEPTIONS, exceptions,
->>>>>>> block
 };
 
 /// Encodes values and keeps its memory from one chunk to the next.
@@ -31,11 +26,7 @@ impl Encoder {
         Self::default()
     }
 
-<<<<<<< HEAD
     /// Appends a chunk of `values`, any bit patterns, which [`decode`](fn@super::decode) gives back bit for bit.
-=======
-    /// Appends a chunk of `values`, any bit patterns, which [`decode`](super::decode) gives back bit for bit.
->>>>>>> block
     pub fn encode(&mut self, values: &[f64], out: &mut Vec<u8>) {
         let Some((&first, rest)) = values.split_first() else {
             return;
@@ -79,16 +70,12 @@ impl Encoder {
         if exponent == 0 {
             self.quantize_by(values, allowed, integer, |integer| integer as f64)
         } else {
-<<<<<<< HEAD
             self.quantize_by(
                 values,
                 allowed,
                 |value| mantissa(value, power),
                 |mantissa| restore(mantissa, power),
             )
-=======
-            self.quantize_by(values, allowed, |value| mantissa(value, power), |mantissa| restore(mantissa, power))
->>>>>>> block
         }
     }
 
@@ -110,12 +97,8 @@ impl Encoder {
             if self.exceptions.len() > allowed {
                 return false;
             }
-<<<<<<< HEAD
             self.integers
                 .push(self.integers.last().copied().unwrap_or(UNKNOWN));
-=======
-            self.integers.push(self.integers.last().copied().unwrap_or(UNKNOWN));
->>>>>>> block
         }
         self.fill_leading_exceptions();
         true
@@ -123,16 +106,12 @@ impl Encoder {
 
     /// Gives exceptions at the start, which have no integer before them to repeat, the first one behind.
     fn fill_leading_exceptions(&mut self) {
-<<<<<<< HEAD
         let leading = self
             .exceptions
             .iter()
             .enumerate()
             .take_while(|&(index, &at)| at as usize == index)
             .count();
-=======
-        let leading = self.exceptions.iter().enumerate().take_while(|&(index, &at)| at as usize == index).count();
->>>>>>> block
         let fill = self.integers.get(leading).copied().unwrap_or(UNKNOWN);
         self.integers[..leading].fill(fill);
     }
@@ -164,28 +143,20 @@ impl Encoder {
             if value.is_finite() {
                 let mantissa = mantissa(value, power);
                 self.integers.push(mantissa);
-<<<<<<< HEAD
                 self.corrections.push(
                     value
                         .to_bits()
                         .wrapping_sub(restore(mantissa, power).to_bits())
                         as i64,
                 );
-=======
-                self.corrections.push(value.to_bits().wrapping_sub(restore(mantissa, power).to_bits()) as i64);
->>>>>>> block
                 continue;
             }
             self.exceptions.push(position as u32);
             if self.exceptions.len() > allowed {
                 return false;
             }
-<<<<<<< HEAD
             self.integers
                 .push(self.integers.last().copied().unwrap_or(UNKNOWN));
-=======
-            self.integers.push(self.integers.last().copied().unwrap_or(UNKNOWN));
->>>>>>> block
             self.corrections.push(0);
         }
         self.fill_leading_exceptions();
@@ -203,26 +174,18 @@ impl Encoder {
         for (position, &value) in values.iter().enumerate() {
             if is_stale(value) {
                 self.exceptions.push(position as u32);
-<<<<<<< HEAD
                 self.integers
                     .push(self.integers.last().copied().unwrap_or(UNKNOWN));
-=======
-                self.integers.push(self.integers.last().copied().unwrap_or(UNKNOWN));
->>>>>>> block
             } else {
                 self.integers.push(value.to_bits() as i64);
             }
         }
         self.fill_leading_exceptions();
-<<<<<<< HEAD
         out.push(if self.exceptions.is_empty() {
             BIT_PATTERNS
         } else {
             BIT_PATTERNS_WITH_EXCEPTIONS
         });
-=======
-        out.push(if self.exceptions.is_empty() { BIT_PATTERNS } else { BIT_PATTERNS_WITH_EXCEPTIONS });
->>>>>>> block
         self.streams.encode(&self.integers, out);
         self.write_exceptions(values, out);
     }
@@ -263,7 +226,6 @@ fn choose_exponent(values: &[f64]) -> Option<usize> {
             }
             let (from, to) = (mantissa(before, power), mantissa(value, power));
             let correction = value.to_bits().wrapping_sub(restore(to, power).to_bits()) as i64;
-<<<<<<< HEAD
             bits += 128
                 - to.wrapping_sub(from).unsigned_abs().leading_zeros()
                 - correction.unsigned_abs().leading_zeros();
@@ -274,13 +236,6 @@ fn choose_exponent(values: &[f64]) -> Option<usize> {
         .map(|exponent| (cost(exponent), exponent))
         .min()
         .map(|(_cost, exponent)| exponent)
-=======
-            bits += 128 - to.wrapping_sub(from).unsigned_abs().leading_zeros() - correction.unsigned_abs().leading_zeros();
-        }
-        bits
-    };
-    (0..POWERS.len()).map(|exponent| (cost(exponent), exponent)).min().map(|(_cost, exponent)| exponent)
->>>>>>> block
 }
 
 /// One value in so many may be an exception.

@@ -28,7 +28,6 @@ impl Appender {
     pub fn new() -> Self {
         let mut bytes = Vec::with_capacity(FIRST_CAPACITY);
         bytes.extend_from_slice(&[0; COUNT_BYTES]);
-<<<<<<< HEAD
         Self {
             stream: BitWriter { bytes, free: 0 },
             window: None,
@@ -36,9 +35,6 @@ impl Appender {
             delta: 0,
             value_bits: 0,
         }
-=======
-        Self { stream: BitWriter { bytes, free: 0 }, window: None, timestamp: 0, delta: 0, value_bits: 0 }
->>>>>>> block
     }
 
     /// Reads a chunk to its end to go on appending to it, as if it had never been put aside.
@@ -51,14 +47,10 @@ impl Appender {
         let mut kept = Vec::with_capacity(len.max(FIRST_CAPACITY));
         kept.extend_from_slice(&bytes[..len]);
         Ok(Self {
-<<<<<<< HEAD
             stream: BitWriter {
                 bytes: kept,
                 free: (len * 8 - len_bits) as u8,
             },
-=======
-            stream: BitWriter { bytes: kept, free: (len * 8 - len_bits) as u8 },
->>>>>>> block
             window: reader.window,
             timestamp: reader.timestamp,
             delta: reader.delta,
@@ -74,7 +66,6 @@ impl Appender {
     /// If the chunk holds [`SAMPLES_MAX`] samples: a count that wraps would lose them all.
     pub fn push(&mut self, timestamp: Timestamp, value: f64) {
         let count = self.count();
-<<<<<<< HEAD
         assert!(
             count < SAMPLES_MAX,
             "a Gorilla chunk holds no more than {SAMPLES_MAX} samples"
@@ -91,17 +82,6 @@ impl Appender {
             }
             1 => {
                 put_uvarint(&mut self.stream.bytes, delta);
-=======
-        assert!(count < SAMPLES_MAX, "a Gorilla chunk holds no more than {SAMPLES_MAX} samples");
-        let value_bits = value.to_bits();
-        let delta = timestamp.wrapping_sub(self.timestamp) as u64;
-        match count {
-            0 => self.put_first(timestamp, value_bits),
-            1 => {
-                let mut varint = Vec::with_capacity(10);
-                put_uvarint(&mut varint, delta);
-                self.stream.extend(&varint);
->>>>>>> block
                 self.put_behind((0, 0), value_bits);
                 self.delta = delta;
             }
@@ -116,16 +96,6 @@ impl Appender {
         self.stream.bytes[..COUNT_BYTES].copy_from_slice(&(count as u16 + 1).to_be_bytes());
     }
 
-<<<<<<< HEAD
-=======
-    fn put_first(&mut self, timestamp: Timestamp, value_bits: u64) {
-        let mut varint = Vec::with_capacity(10);
-        put_varint(&mut varint, timestamp);
-        self.stream.extend(&varint);
-        self.stream.extend(&value_bits.to_be_bytes());
-    }
-
->>>>>>> block
     /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
     /// The ranges reach one further up than down: see the format.
     #[inline]
@@ -186,15 +156,10 @@ impl Appender {
 
     /// Returns the newest sample.
     pub fn last(&self) -> Option<Sample> {
-<<<<<<< HEAD
         (self.count() > 0).then(|| Sample {
             timestamp: self.timestamp,
             value: f64::from_bits(self.value_bits),
         })
-=======
-        (self.count() > 0)
-            .then(|| Sample { timestamp: self.timestamp, value: f64::from_bits(self.value_bits) })
->>>>>>> block
     }
 
     /// Returns how much memory the chunk holds on the heap.
@@ -216,9 +181,5 @@ impl Default for Appender {
 
 pub(super) const COUNT_BYTES: usize = 2;
 
-<<<<<<< HEAD
 /// Room for what is written in whole bytes, 2 + 10 + 8 + 10, and a few samples that do not change.
-=======
-/// Room for the first sample and a few that do not change.
->>>>>>> block
 const FIRST_CAPACITY: usize = 32;

@@ -19,14 +19,10 @@ impl Widths {
         for number in numbers {
             counts[64 - number.leading_zeros() as usize] += 1;
         }
-<<<<<<< HEAD
         Self {
             counts,
             count: numbers.len(),
         }
-=======
-        Self { counts, count: numbers.len() }
->>>>>>> block
     }
 
     /// Finds the cheapest layout: narrower than the widest number if the exceptions cost less than they save.
@@ -35,17 +31,12 @@ impl Widths {
             return Layout::default();
         };
         let widest = widest as u32;
-<<<<<<< HEAD
         let mut best = Layout {
             width: widest,
             high_width: 0,
             exceptions: 0,
             len: 1 + packed_len(self.count, widest),
         };
-=======
-        let mut best =
-            Layout { width: widest, high_width: 0, exceptions: 0, len: 1 + packed_len(self.count, widest) };
->>>>>>> block
         let mut exceptions = 0;
         for width in (0..widest).rev() {
             let wider = usize::from(self.counts[width as usize + 1]);
@@ -55,7 +46,6 @@ impl Widths {
                 continue;
             }
             let high_width = widest - width;
-<<<<<<< HEAD
             let len = 1
                 + packed_len(self.count, width)
                 + 2
@@ -68,12 +58,6 @@ impl Widths {
                     exceptions,
                     len,
                 };
-=======
-            let len =
-                1 + packed_len(self.count, width) + 2 + exceptions + packed_len(exceptions, high_width);
-            if len < best.len {
-                best = Layout { width, high_width, exceptions, len };
->>>>>>> block
             }
         }
         best
@@ -92,30 +76,22 @@ pub(super) struct Layout {
 
 /// Appends a block.
 pub(super) fn write(numbers: &[u64], layout: Layout, out: &mut Vec<u8>) {
-<<<<<<< HEAD
     let Layout {
         width,
         high_width,
         exceptions,
         ..
     } = layout;
-=======
-    let Layout { width, high_width, exceptions, .. } = layout;
->>>>>>> block
     if exceptions == 0 {
         out.push(width as u8);
         pack(numbers, width, out);
         return;
     }
-<<<<<<< HEAD
     out.extend_from_slice(&[
         width as u8 | HAS_EXCEPTIONS,
         exceptions as u8,
         high_width as u8,
     ]);
-=======
-    out.extend_from_slice(&[width as u8 | HAS_EXCEPTIONS, exceptions as u8, high_width as u8]);
->>>>>>> block
     pack(numbers, width, out);
     let mut highs = [0; BLOCK_LEN];
     let mut found = 0;
@@ -146,15 +122,11 @@ pub(super) fn read(reader: &mut ByteReader<'_>, numbers: &mut [u64]) -> Result<(
 }
 
 #[inline]
-<<<<<<< HEAD
 fn read_packed(
     reader: &mut ByteReader<'_>,
     width: u32,
     numbers: &mut [u64],
 ) -> Result<(), Malformed> {
-=======
-fn read_packed(reader: &mut ByteReader<'_>, width: u32, numbers: &mut [u64]) -> Result<(), Malformed> {
->>>>>>> block
     let rest = reader.clone().rest();
     let len = packed_len(numbers.len(), width);
     let packed = reader.bytes(len)?;
@@ -168,15 +140,11 @@ fn read_packed(reader: &mut ByteReader<'_>, width: u32, numbers: &mut [u64]) -> 
 }
 
 #[inline(never)]
-<<<<<<< HEAD
 fn read_with_exceptions(
     reader: &mut ByteReader<'_>,
     width: u32,
     numbers: &mut [u64],
 ) -> Result<(), Malformed> {
-=======
-fn read_with_exceptions(reader: &mut ByteReader<'_>, width: u32, numbers: &mut [u64]) -> Result<(), Malformed> {
->>>>>>> block
     let count = usize::from(reader.u8()?);
     let high_width = u32::from(reader.u8()?);
     if count == 0 || count > numbers.len() || high_width == 0 || width + high_width > 64 {

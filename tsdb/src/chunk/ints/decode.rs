@@ -33,7 +33,6 @@ pub(crate) fn decode(
         Kind::Small => each(reader, count, unzigzag, sink),
         Kind::AboveMin => {
             let min = reader.varint()?;
-<<<<<<< HEAD
             each(
                 reader,
                 count,
@@ -50,18 +49,10 @@ pub(crate) fn decode(
                 |stored| unzigzag(stored) << shift,
                 sink,
             )
-=======
-            each(reader, count, |stored| min.wrapping_add((stored << shift) as i64), sink)
-        }
-        Kind::Steps => {
-            let first = reader.varint()?;
-            steps(reader, count, first, |stored| unzigzag(stored) << shift, sink)
->>>>>>> block
         }
         Kind::StepsAboveMin => {
             let first = reader.varint()?;
             let min = reader.varint()?;
-<<<<<<< HEAD
             steps(
                 reader,
                 count,
@@ -69,9 +60,6 @@ pub(crate) fn decode(
                 |stored| min.wrapping_add(stored as i64) << shift,
                 sink,
             )
-=======
-            steps(reader, count, first, |stored| min.wrapping_add(stored as i64) << shift, sink)
->>>>>>> block
         }
     }
 }
@@ -124,14 +112,10 @@ fn steps(
 }
 
 #[inline(always)]
-<<<<<<< HEAD
 fn blocks(
     count: usize,
     mut read: impl FnMut(usize) -> Result<(), Malformed>,
 ) -> Result<(), Malformed> {
-=======
-fn blocks(count: usize, mut read: impl FnMut(usize) -> Result<(), Malformed>) -> Result<(), Malformed> {
->>>>>>> block
     for _ in 0..count / BLOCK_LEN {
         read(BLOCK_LEN)?;
     }

@@ -26,7 +26,6 @@ enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-<<<<<<< HEAD
         let all = [
             Self::Constant,
             Self::Steps,
@@ -34,9 +33,6 @@ impl Kind {
             Self::Small,
             Self::AboveMin,
         ];
-=======
-        let all = [Self::Constant, Self::Steps, Self::StepsAboveMin, Self::Small, Self::AboveMin];
->>>>>>> block
         all.into_iter().find(|&kind| kind as u8 == byte)
     }
 
