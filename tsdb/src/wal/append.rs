@@ -73,7 +73,9 @@ impl Wal {
     /// Writes an empty frame if what is known to be synced is nowhere in the log yet and no frame has come since: after
     /// a power cut, damage to synced frames is then told from a torn tail. The frame waits for the next sync like any
     /// other.
-    pub(crate) fn note_synced(&self) -> Result<()> {
+    ///
+    /// Answers the frame's sequence: like any other it must be published.
+    pub(crate) fn note_synced(&self) -> Result<Option<u64>> {
         let mut writer = self.writer.lock();
         let synced = self.synced_sequence();
         if writer.distrusted
@@ -81,7 +83,7 @@ impl Wal {
             || synced < writer.last_body
             || writer.marked >= writer.last_body
         {
-            return Ok(());
+            return Ok(None);
         }
         if writer
             .segment
@@ -89,12 +91,11 @@ impl Wal {
             || writer.segment.is_stuck()
         {
             // The header of the new segment carries the mark.
-            return self.begin_segment(&mut writer);
+            return self.begin_segment(&mut writer).map(|()| None);
         }
         let mut frame = FrameBuffer::new();
         let seal = frame.seal()?;
-        self.write(&mut writer, &mut frame, seal)
-            .map(|_sequence| ())
+        self.write(&mut writer, &mut frame, seal).map(Some)
     }
 
     fn write(&self, writer: &mut Writer, frame: &mut FrameBuffer, seal: (u32, u32)) -> Result<u64> {
