@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::format::{SegmentHeader, salt};
+use super::format::SegmentHeader;
 use super::segment::{SegmentWriter, SyncHandle};
 use super::sync::SyncState;
 use super::tail::Tail;
+use crate::encoding::salt;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, names};
 
