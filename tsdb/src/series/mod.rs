@@ -18,6 +18,8 @@ mod store;
 mod texts;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use page::Definition;
