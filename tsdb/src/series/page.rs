@@ -20,6 +20,8 @@ pub(super) struct PageWriter {
     last_id: u64,
     last: Vec<Pair>,
     texts: TextIndex,
+    /// The labels of one definition that differ, until it is known which.
+    changed: Vec<u8>,
 }
 
 /// A label as text.
@@ -39,6 +41,7 @@ impl PageWriter {
             last_id: 0,
             last: Vec::new(),
             texts: TextIndex::new(),
+            changed: Vec::new(),
         }
     }
 
@@ -56,8 +59,6 @@ impl PageWriter {
             self.put(id, labels);
         }
         self.count += 1;
-        self.last_id = id;
-        self.remember(labels);
     }
 
     /// Ends the open page and returns all pages; [`Self::clear`] forgets them.
@@ -78,64 +79,53 @@ impl PageWriter {
         self.forget();
     }
 
+    /// Writes a definition behind what is there, and makes it the one before.
     fn put(&mut self, id: u64, labels: &Labels) {
         put_varint(&mut self.out, id.wrapping_sub(self.last_id) as i64);
-        let same =
-            |pair: &Pair, (name, value): (&str, &str)| pair.name == name && pair.value == value;
+        self.last_id = id;
+        let known = self.last.len();
         let mut changes = 0u64;
         let mut count = 0;
-        for (index, pair) in labels.iter().enumerate() {
-            if !self.last.get(index).is_some_and(|last| same(last, pair)) {
-                changes |= 1 << index;
-            }
+        self.changed.clear();
+        for (index, (name, value)) in labels.iter().enumerate() {
             count += 1;
+            if index == self.last.len() {
+                self.last.push(Pair::default());
+            }
+            let last = &mut self.last[index];
+            if last.name == name && last.value == value {
+                continue;
+            }
+            changes |= 1 << index;
+            if last.name != name {
+                put_uvarint(&mut self.changed, 0);
+                put_text(&mut self.changed, name);
+                last.name.clear();
+                last.name.push_str(name);
+                last.value.clear();
+            }
+            let shared = shared_prefix(&last.value, value);
+            let rest = value
+                .get(shared..)
+                .expect("a prefix ends between characters");
+            match self.texts.find_or_push(value) {
+                Some(number) => put_uvarint(&mut self.changed, 2 + 2 * number as u64),
+                None => {
+                    put_uvarint(&mut self.changed, 1 + 2 * shared as u64);
+                    put_text(&mut self.changed, rest);
+                }
+            }
+            last.value.truncate(shared);
+            last.value.push_str(rest);
         }
         debug_assert!(count <= LABELS_PER_SERIES_MAX);
-        if changes == 0 || count != self.last.len() {
+        self.last.truncate(count);
+        if changes == 0 || count != known {
             put_uvarint(&mut self.out, 0);
             put_uvarint(&mut self.out, count as u64);
         }
         put_uvarint(&mut self.out, changes);
-        for (index, (name, value)) in labels.iter().enumerate() {
-            if changes >> index & 1 == 0 {
-                continue;
-            }
-            let last = self.last.get(index).filter(|last| last.name == name);
-            if last.is_none() {
-                put_uvarint(&mut self.out, 0);
-                put_text(&mut self.out, name);
-            }
-            if let Some(number) = self.texts.find_or_push(value) {
-                put_uvarint(&mut self.out, 2 + 2 * number as u64);
-                continue;
-            }
-            let shared = last.map_or(0, |last| shared_prefix(&last.value, value));
-            put_uvarint(&mut self.out, 1 + 2 * shared as u64);
-            let rest = value
-                .get(shared..)
-                .expect("a prefix ends between characters");
-            put_text(&mut self.out, rest);
-        }
-    }
-
-    fn remember(&mut self, labels: &Labels) {
-        let mut count = 0;
-        for (index, (name, value)) in labels.iter().enumerate() {
-            if self.last.len() == index {
-                self.last.push(Pair::default());
-            }
-            let last = &mut self.last[index];
-            if last.name != name {
-                last.name.clear();
-                last.name.push_str(name);
-            }
-            if last.value != value {
-                last.value.clear();
-                last.value.push_str(value);
-            }
-            count += 1;
-        }
-        self.last.truncate(count);
+        self.out.extend_from_slice(&self.changed);
     }
 
     fn end_page(&mut self) {
