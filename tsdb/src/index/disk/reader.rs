@@ -442,9 +442,9 @@ impl LabelReader {
     ///
     /// Those of [`IndexReader::labels`].
     pub fn labels(&mut self, index: &IndexReader, ordinal: u32) -> Result<Labels> {
-        if !ordinal
+        if ordinal
             .checked_sub(self.base)
-            .is_some_and(|rank| rank < self.entities.len())
+            .is_none_or(|rank| rank >= self.entities.len())
         {
             self.load(index, ordinal)?;
         }

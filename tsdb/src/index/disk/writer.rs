@@ -74,7 +74,7 @@ impl IndexWriter {
             return next;
         }
         let hash = Entities::hash(&self.dictionary, labels.entity());
-        match self.entities.find(&self.dictionary, hash, labels.entity()) {
+        match self.entities.find(&self.dictionary, hash, &labels.entity()) {
             Some(entity) => entity,
             None => self
                 .entities
