@@ -1,6 +1,7 @@
 //! Collects series in label order and writes their index.
 
 use std::io;
+use std::sync::OnceLock;
 
 use super::directory::{Directory, Label, LabelPage, Page, write_header};
 use super::page::{PER_PAGE, write_entities, write_values};
@@ -18,6 +19,7 @@ pub struct IndexWriter {
     dictionary: Dictionary,
     entities: Entities,
     last: Option<Labels>,
+    last_entity: u32,
     series: u32,
 }
 
@@ -34,6 +36,7 @@ impl IndexWriter {
             dictionary: Dictionary::new(),
             entities: Entities::default(),
             last: None,
+            last_entity: 0,
             series: 0,
         }
     }
@@ -50,19 +53,33 @@ impl IndexWriter {
                 "series {labels} is added to an index out of order"
             )));
         }
-        let hash = Entities::hash(&self.dictionary, labels.entity());
-        let entity = match self.entities.find(&self.dictionary, hash, labels.entity()) {
-            Some(entity) => entity,
-            None => self
-                .entities
-                .insert(&mut self.dictionary, hash, labels.entity()),
-        };
+        let entity = self.entity(labels);
         let metric = self.dictionary.intern_value(METRIC_LABEL, labels.metric());
         self.dictionary.add_entity(metric, entity);
+        self.entities.add_series(entity);
+        self.last_entity = entity;
         self.last = Some(labels.clone());
         let ordinal = self.series;
         self.series += 1;
         Ok(ordinal)
+    }
+
+    fn entity(&mut self, labels: &Labels) -> u32 {
+        // Metrics of one exporter have the same entities, which then come in the order in which they came before.
+        let next = self.last_entity + 1;
+        if self
+            .entities
+            .has_labels(&self.dictionary, next, labels.entity())
+        {
+            return next;
+        }
+        let hash = Entities::hash(&self.dictionary, labels.entity());
+        match self.entities.find(&self.dictionary, hash, &labels.entity()) {
+            Some(entity) => entity,
+            None => self
+                .entities
+                .insert(&mut self.dictionary, hash, labels.entity()),
+        }
     }
 
     /// Writes the index to `sink` in pieces and returns how many bytes it has.
@@ -234,6 +251,7 @@ impl<W: io::Write> Output<'_, W> {
             values: values.len() as u32,
             set: self.set(&present)?,
             pages: Vec::new(),
+            texts: OnceLock::new(),
         };
         let mut before = 0;
         for (values, sets) in values.chunks(PER_PAGE).zip(sets.chunks(PER_PAGE)) {
