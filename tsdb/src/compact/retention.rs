@@ -17,8 +17,8 @@ pub(crate) struct RetentionOptions {
 /// The time that ages are measured against. It follows the data, and is slow to believe a jump.
 ///
 /// The wall clock alone would let one bad clock erase everything, the newest block alone one bad timestamp. So it is the
-/// smaller of the two; and if both jump, it still moves by no more than one block and the time that really passed at each
-/// turn, which leaves hours to notice years.
+/// smaller of the two; and if both jump, it still moves by no more than [`CATCH_UP`] times the time that really passed,
+/// however often it is asked: fifteen days of history last for four more. After a legitimate pause it catches up likewise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Horizon {
     reached: Timestamp,
@@ -42,14 +42,13 @@ impl Horizon {
         blocks: &[Candidate],
         now_ms: Timestamp,
         monotonic: Duration,
-        block_ms: i64,
     ) -> (Self, bool) {
         let Some(newest) = blocks.iter().map(|block| block.range.end).max() else {
             return (Self { monotonic, ..self }, false);
         };
         let wanted = newest.min(now_ms);
         let passed = monotonic.saturating_sub(self.monotonic).as_millis();
-        let step = i64::try_from(passed).unwrap_or(i64::MAX).saturating_add(block_ms);
+        let step = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(CATCH_UP);
         // The first block ever sets the horizon; there is no history that it could erase.
         let limit = match self.reached {
             Timestamp::MIN => wanted,
@@ -58,6 +57,9 @@ impl Horizon {
         (Self { reached: wanted.min(limit), monotonic }, wanted > limit)
     }
 }
+
+/// How many times faster than time the horizon may move. With 1 a horizon that lags would lag for ever.
+const CATCH_UP: i64 = 4;
 
 /// Decides which blocks go: those that ended at least the retention time before the horizon, then the oldest until the
 /// blocks and `other_bytes` (the log and the head) fit the budget. The newest block always stays.
@@ -173,7 +175,7 @@ mod tests {
     fn clock_that_jumps_ahead_erases_nothing() {
         let blocks = candidates(&[0, 2, 4, 6]);
         let start = Horizon::start(&blocks, Duration::ZERO);
-        let (horizon, held_back) = start.advance(&blocks, 30 * YEAR, Duration::from_secs(60), BLOCK);
+        let (horizon, held_back) = start.advance(&blocks, 30 * YEAR, Duration::from_secs(60));
         assert!(!held_back);
         assert!(retire(&blocks, by_age(8), horizon, 0).is_empty());
     }
@@ -183,7 +185,7 @@ mod tests {
         let mut blocks = candidates(&[0, 2, 4, 6]);
         blocks.extend(candidates(&[30 * 365 * 24]));
         let start = Horizon::start(&blocks, Duration::ZERO);
-        let (horizon, _) = start.advance(&blocks, 8 * HOUR, Duration::from_secs(60), BLOCK);
+        let (horizon, _) = start.advance(&blocks, 8 * HOUR, Duration::from_secs(60));
         assert!(retire(&blocks, by_age(8), horizon, 0).is_empty());
     }
 
@@ -192,20 +194,20 @@ mod tests {
         let mut blocks = candidates(&[0, 2, 4, 6]);
         blocks.extend(candidates(&[30 * 365 * 24]));
         let mut horizon = Horizon::start(&blocks, Duration::ZERO);
-        for minute in 1..=10 {
+        for minute in 1..=60 {
             let (next, held_back) =
-                horizon.advance(&blocks, 30 * YEAR, Duration::from_secs(60 * minute), BLOCK);
+                horizon.advance(&blocks, 30 * YEAR, Duration::from_secs(60 * minute));
             assert!(held_back);
             horizon = next;
         }
-        assert_eq!(horizon.reached, 8 * HOUR + 10 * BLOCK + HOUR / 6);
-        assert!(retire(&blocks, by_age(24), horizon, 0).is_empty());
+        assert_eq!(horizon.reached, (8 + CATCH_UP) * HOUR);
+        assert!(retire(&blocks, by_age(12), horizon, 0).is_empty());
     }
 
     #[test]
     fn clock_that_goes_back_takes_the_horizon_along() {
         let blocks = candidates(&[0, 2, 4, 6]);
-        let (horizon, held_back) = at(8 * HOUR).advance(&blocks, 3 * HOUR, Duration::ZERO, BLOCK);
+        let (horizon, held_back) = at(8 * HOUR).advance(&blocks, 3 * HOUR, Duration::ZERO);
         assert_eq!((horizon.reached, held_back), (3 * HOUR, false));
         assert!(retire(&blocks, by_age(4), horizon, 0).is_empty());
     }
@@ -214,7 +216,7 @@ mod tests {
     fn first_block_sets_the_horizon() {
         let none = Horizon::start(&[], Duration::ZERO);
         let blocks = candidates(&[1000]);
-        let (horizon, held_back) = none.advance(&blocks, YEAR, Duration::ZERO, BLOCK);
+        let (horizon, held_back) = none.advance(&blocks, YEAR, Duration::ZERO);
         assert_eq!((horizon.reached, held_back), (1002 * HOUR, false));
     }
 }
