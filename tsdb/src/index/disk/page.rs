@@ -6,8 +6,11 @@ use crate::encoding::{ByteReader, Malformed, put_uvarint, seal};
 /// Values or entities of a page: small enough that damage costs little, large enough that the checksum does too.
 pub(super) const PER_PAGE: usize = 64;
 
-/// Kind, count and place of the set, and where the text ends.
-const VALUE_BYTES: usize = 13;
+/// Where a value's text ends.
+const END_BYTES: usize = 4;
+
+/// Kind, count and place of a value's set.
+const SET_BYTES: usize = 9;
 
 /// Appends a page of values with the sets of entities that carry them.
 pub(super) fn write_values<'a>(
@@ -16,12 +19,14 @@ pub(super) fn write_values<'a>(
 ) {
     let start = out.len();
     let mut end = 0;
-    for (text, set) in values.clone() {
+    for (text, _) in values.clone() {
         end += text.len() as u32;
+        out.extend_from_slice(&end.to_le_bytes());
+    }
+    for (_, set) in values.clone() {
         out.push(set.kind as u8);
         out.extend_from_slice(&set.count.to_le_bytes());
         out.extend_from_slice(&set.at.to_le_bytes());
-        out.extend_from_slice(&end.to_le_bytes());
     }
     for (text, _) in values {
         out.extend_from_slice(text.as_bytes());
@@ -32,35 +37,32 @@ pub(super) fn write_values<'a>(
 /// A page of values whose checksum was right.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValuePage<'a> {
-    entries: &'a [u8],
+    ends: &'a [u8],
+    sets: &'a [u8],
     texts: &'a [u8],
 }
 
 impl<'a> ValuePage<'a> {
     /// Splits a page without its checksum.
+    #[inline]
     pub(super) fn new(body: &'a [u8], count: usize) -> Result<Self, Malformed> {
         let mut reader = ByteReader::new(body);
-        let entries = reader.bytes(count * VALUE_BYTES)?;
         Ok(Self {
-            entries,
+            ends: reader.bytes(count * END_BYTES)?,
+            sets: reader.bytes(count * SET_BYTES)?,
             texts: reader.rest(),
         })
     }
 
     /// Returns how many values there are.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() / VALUE_BYTES
-    }
-
-    #[inline]
-    fn entry(&self, index: usize) -> ByteReader<'a> {
-        ByteReader::new(self.entries.get(index * VALUE_BYTES..).unwrap_or_default())
+        self.ends.len() / END_BYTES
     }
 
     /// Returns where the set of the value is.
     #[inline]
     pub(super) fn set(&self, index: usize) -> Result<SetRef, Malformed> {
-        let mut reader = self.entry(index);
+        let mut reader = ByteReader::new(self.sets.get(index * SET_BYTES..).unwrap_or_default());
         Ok(SetRef {
             kind: SetKind::read(&mut reader)?,
             count: reader.u32()?,
@@ -71,33 +73,42 @@ impl<'a> ValuePage<'a> {
     /// Returns the text of the value.
     #[inline]
     pub(super) fn text(&self, index: usize) -> Result<&'a str, Malformed> {
-        let start = if index == 0 { 0 } else { self.end(index - 1)? };
-        let bytes = self.texts.get(start..self.end(index)?);
+        let bytes = self
+            .start(index)
+            .zip(self.start(index + 1))
+            .and_then(|(start, end)| self.texts.get(start..end));
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
         text.ok_or(Malformed {
             what: "value is not text",
-            offset: index * VALUE_BYTES,
+            offset: index * END_BYTES,
         })
     }
 
-    /// Returns the position of `text`, or where it would be.
-    pub(super) fn search(&self, text: &str) -> Result<Result<usize, usize>, Malformed> {
+    /// Returns the position of `text`, if it is there.
+    pub(super) fn find(&self, text: &str) -> Result<Option<usize>, Malformed> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);
             match self.text(middle)?.cmp(text) {
                 std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return Ok(Ok(middle)),
+                std::cmp::Ordering::Equal => return Ok(Some(middle)),
                 std::cmp::Ordering::Greater => high = middle,
             }
         }
-        Ok(Err(low))
+        Ok(None)
     }
 
-    fn end(&self, index: usize) -> Result<usize, Malformed> {
-        let mut reader = self.entry(index);
-        reader.bytes(VALUE_BYTES - 4)?;
-        Ok(reader.u32()? as usize)
+    /// Returns where the value's text starts: where that of the value before it ends.
+    #[inline]
+    fn start(&self, index: usize) -> Option<usize> {
+        match index.checked_sub(1) {
+            None => Some(0),
+            Some(before) => self
+                .ends
+                .get(before * END_BYTES..)?
+                .first_chunk()
+                .map(|end| u32::from_le_bytes(*end) as usize),
+        }
     }
 }
 

@@ -158,10 +158,10 @@ impl IndexReader {
         };
         let (page, values) = self.value_page(label, number)?;
         let found = values
-            .search(text)
+            .find(text)
             .map_err(|malformed| self.damaged_page(page, malformed))?;
         match found {
-            Ok(index) => {
+            Some(index) => {
                 let set = values
                     .set(index)
                     .map_err(|malformed| self.damaged_page(page, malformed))?;
@@ -171,7 +171,7 @@ impl IndexReader {
                     set,
                 }))
             }
-            Err(_) => Ok(None),
+            None => Ok(None),
         }
     }
 

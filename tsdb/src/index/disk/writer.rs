@@ -18,6 +18,7 @@ pub struct IndexWriter {
     dictionary: Dictionary,
     entities: Entities,
     last: Option<Labels>,
+    last_entity: u32,
     series: u32,
 }
 
@@ -34,6 +35,7 @@ impl IndexWriter {
             dictionary: Dictionary::new(),
             entities: Entities::default(),
             last: None,
+            last_entity: 0,
             series: 0,
         }
     }
@@ -50,19 +52,33 @@ impl IndexWriter {
                 "series {labels} is added to an index out of order"
             )));
         }
-        let hash = Entities::hash(&self.dictionary, labels.entity());
-        let entity = match self.entities.find(&self.dictionary, hash, labels.entity()) {
-            Some(entity) => entity,
-            None => self
-                .entities
-                .insert(&mut self.dictionary, hash, labels.entity()),
-        };
+        let entity = self.entity(labels);
         let metric = self.dictionary.intern_value(METRIC_LABEL, labels.metric());
         self.dictionary.add_entity(metric, entity);
+        self.entities.add_series(entity);
+        self.last_entity = entity;
         self.last = Some(labels.clone());
         let ordinal = self.series;
         self.series += 1;
         Ok(ordinal)
+    }
+
+    fn entity(&mut self, labels: &Labels) -> u32 {
+        // Metrics of one exporter have the same entities, which then come in the order in which they came before.
+        let next = self.last_entity + 1;
+        if self
+            .entities
+            .has_labels(&self.dictionary, next, labels.entity())
+        {
+            return next;
+        }
+        let hash = Entities::hash(&self.dictionary, labels.entity());
+        match self.entities.find(&self.dictionary, hash, labels.entity()) {
+            Some(entity) => entity,
+            None => self
+                .entities
+                .insert(&mut self.dictionary, hash, labels.entity()),
+        }
     }
 
     /// Writes the index to `sink` in pieces and returns how many bytes it has.

@@ -47,18 +47,28 @@ impl Entities {
         labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     ) -> Option<u32> {
         self.table.find(widen(hash), |id| {
-            let entity = &self.slab[id];
-            let mut labels = labels.clone();
-            entity.hash == hash
-                && entity.values.iter().all(|id| {
-                    let value = dictionary.value(*id);
-                    // Values differ more often than names do.
-                    labels.next().is_some_and(|(name, text)| {
-                        *value.text == *text && *dictionary.label(value.label).name == *name
-                    })
-                })
-                && labels.next().is_none()
+            self.slab[id].hash == hash && self.has_labels(dictionary, id, labels.clone())
         })
+    }
+
+    /// Tells whether the entity exists and has exactly these labels.
+    #[inline]
+    pub(crate) fn has_labels<'a>(
+        &self,
+        dictionary: &Dictionary,
+        id: u32,
+        mut labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> bool {
+        let Some(entity) = self.slab.get(id).filter(|entity| entity.series > 0) else {
+            return false;
+        };
+        entity.values.iter().all(|id| {
+            let value = dictionary.value(*id);
+            // Values differ more often than names do.
+            labels.next().is_some_and(|(name, text)| {
+                *value.text == *text && *dictionary.label(value.label).name == *name
+            })
+        }) && labels.next().is_none()
     }
 
     /// Adds an entity without series, which must not be there yet.
