@@ -51,7 +51,13 @@ pub enum ErrorKind {
 impl Error {
     #[cold]
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), path: None, offset: None, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            path: None,
+            offset: None,
+            source: None,
+        }))
     }
 
     /// Returns an error for an argument or option that is wrong.
@@ -82,7 +88,9 @@ impl Error {
     #[cold]
     pub fn io(operation: &str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let kind = match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => ErrorKind::StorageFull,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => ErrorKind::StorageFull,
             _ => ErrorKind::Io,
         };
         let mut error = Self::new(kind, format!("cannot {operation}"));
@@ -122,7 +130,10 @@ impl Error {
     /// Returns an error for work that a callback stopped.
     #[cold]
     pub fn aborted(what: &str) -> Self {
-        Self::new(ErrorKind::Aborted, format!("{what} was stopped by the caller"))
+        Self::new(
+            ErrorKind::Aborted,
+            format!("{what} was stopped by the caller"),
+        )
     }
 
     /// Returns what the caller can do about the error.
@@ -271,8 +282,15 @@ mod tests {
 
     #[test]
     fn corruption_names_file_offset_and_unit() {
-        let error = Error::corruption("b/index", 4096, "symbol table checksum is 0x1, expected 0x2");
-        assert_eq!(error.to_string(), "corrupted file b/index at byte 4096: symbol table checksum is 0x1, expected 0x2");
+        let error = Error::corruption(
+            "b/index",
+            4096,
+            "symbol table checksum is 0x1, expected 0x2",
+        );
+        assert_eq!(
+            error.to_string(),
+            "corrupted file b/index at byte 4096: symbol table checksum is 0x1, expected 0x2"
+        );
         assert_eq!(error.kind(), ErrorKind::Corruption);
     }
 

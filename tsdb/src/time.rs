@@ -17,7 +17,10 @@ pub struct TimeRange {
 
 impl TimeRange {
     /// All of time.
-    pub const ALL: Self = Self { start: i64::MIN, end: i64::MAX };
+    pub const ALL: Self = Self {
+        start: i64::MIN,
+        end: i64::MAX,
+    };
 
     /// Returns the span from `start` up to, not including, `end`.
     pub const fn new(start: Timestamp, end: Timestamp) -> Self {
@@ -26,13 +29,19 @@ impl TimeRange {
 
     /// Returns the span that holds both `first` and `last`.
     pub const fn closed(first: Timestamp, last: Timestamp) -> Self {
-        Self { start: first, end: last.saturating_add(1) }
+        Self {
+            start: first,
+            end: last.saturating_add(1),
+        }
     }
 
     /// Returns the span of `width_ms` milliseconds, aligned to a multiple of it, that holds `timestamp`.
     pub const fn aligned(timestamp: Timestamp, width_ms: i64) -> Self {
         let start = timestamp.div_euclid(width_ms).saturating_mul(width_ms);
-        Self { start, end: start.saturating_add(width_ms) }
+        Self {
+            start,
+            end: start.saturating_add(width_ms),
+        }
     }
 
     /// Tells whether `timestamp` lies inside.
@@ -52,7 +61,10 @@ impl TimeRange {
 
     /// Returns the milliseconds both spans share; empty when they share none.
     pub fn intersect(&self, other: &Self) -> Self {
-        Self { start: self.start.max(other.start), end: self.end.min(other.end) }
+        Self {
+            start: self.start.max(other.start),
+            end: self.end.min(other.end),
+        }
     }
 
     /// Tells whether no millisecond lies inside.
@@ -74,7 +86,10 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clock"
+)]
 impl Clock for SystemClock {
     fn now_ms(&self) -> Timestamp {
         let now = std::time::SystemTime::now();
@@ -99,7 +114,9 @@ pub struct ManualClock {
 impl ManualClock {
     /// Returns a clock that shows `now_ms`.
     pub const fn new(now_ms: Timestamp) -> Self {
-        Self { now_ms: AtomicI64::new(now_ms) }
+        Self {
+            now_ms: AtomicI64::new(now_ms),
+        }
     }
 
     /// Sets the time; it may go back.
@@ -130,8 +147,14 @@ mod tests {
 
     #[test]
     fn alignment_rounds_down_on_both_sides_of_the_epoch() {
-        assert_eq!(TimeRange::aligned(7_199_999, 7_200_000), TimeRange::new(0, 7_200_000));
-        assert_eq!(TimeRange::aligned(-1, 7_200_000), TimeRange::new(-7_200_000, 0));
+        assert_eq!(
+            TimeRange::aligned(7_199_999, 7_200_000),
+            TimeRange::new(0, 7_200_000)
+        );
+        assert_eq!(
+            TimeRange::aligned(-1, 7_200_000),
+            TimeRange::new(-7_200_000, 0)
+        );
     }
 
     #[test]

@@ -48,7 +48,7 @@ const LAYERS: &[Layer] = &[
     layer("piece", &[WORDS, &["row", "chunk"]]),
     layer("tombstone", &[WORDS]),
     layer("index", &[WORDS]),
-    layer("frame", &[WORDS]),
+    layer("frame", &[WORDS, &["row", "piece"]]),
     layer("source", &[WORDS, &["tombstone", "index"]]),
     // Stores do not know each other, nor verbs.
     layer("wal", &[WORDS, WORLD, FORMATS]),

@@ -56,7 +56,11 @@ mod tests {
         const RANGE: i64 = 2 * 3_600_000;
         let (mut start, mut lengths) = (0, Vec::new());
         while start < RANGE {
-            let end = chunk_end(start, start + SCRAPE * (SAMPLES_TO_PREDICT as i64 - 1), RANGE);
+            let end = chunk_end(
+                start,
+                start + SCRAPE * (SAMPLES_TO_PREDICT as i64 - 1),
+                RANGE,
+            );
             lengths.push((end - start) / SCRAPE);
             start = (end + SCRAPE - 1) / SCRAPE * SCRAPE;
         }

@@ -8,19 +8,34 @@ use crate::sample::STALE_BITS;
 
 /// Reads the bytes of the hex example of a format document: of each line of the ` ```hex ` block the first word.
 pub(super) fn example(document: &str) -> Vec<u8> {
-    let block = document.split("```hex\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let block = document
+        .split("```hex\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .unwrap();
     let digits: Vec<u8> = block
         .lines()
         .filter_map(|line| line.split_whitespace().next())
-        .flat_map(|word| word.bytes().map(|digit| (digit as char).to_digit(16).unwrap() as u8))
+        .flat_map(|word| {
+            word.bytes()
+                .map(|digit| (digit as char).to_digit(16).unwrap() as u8)
+        })
         .collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
 }
 
 /// Compares `bytes` with the golden file `name`, which keeps the format of version 1 readable for ever.
-#[expect(clippy::disallowed_methods, reason = "golden files are of the source tree, not of a database")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "golden files are of the source tree, not of a database"
+)]
 pub(super) fn assert_golden(name: &str, bytes: &[u8]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1/chunk").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/v1/chunk")
+        .join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
@@ -94,23 +109,29 @@ pub(super) fn series_values(len_max: usize) -> impl Strategy<Value = Vec<f64>> {
         Just(1e-300)
     ];
     let awkward = prop::collection::vec((any::<prop::sample::Index>(), awkward_value()), 0..4);
-    (any::<i32>(), scale, prop::collection::vec(step, 0..len_max), awkward).prop_map(|(start, scale, steps, awkward)| {
-        let mut at = i64::from(start);
-        let mut values: Vec<f64> = steps
-            .into_iter()
-            .map(|step| {
-                at = at.wrapping_add(step);
-                at as f64 / scale
-            })
-            .collect();
-        if !values.is_empty() {
-            for (index, value) in awkward {
-                let index = index.index(values.len());
-                values[index] = value;
+    (
+        any::<i32>(),
+        scale,
+        prop::collection::vec(step, 0..len_max),
+        awkward,
+    )
+        .prop_map(|(start, scale, steps, awkward)| {
+            let mut at = i64::from(start);
+            let mut values: Vec<f64> = steps
+                .into_iter()
+                .map(|step| {
+                    at = at.wrapping_add(step);
+                    at as f64 / scale
+                })
+                .collect();
+            if !values.is_empty() {
+                for (index, value) in awkward {
+                    let index = index.index(values.len());
+                    values[index] = value;
+                }
             }
-        }
-        values
-    })
+            values
+        })
 }
 
 /// The bits of values: what must come back.

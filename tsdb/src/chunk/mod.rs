@@ -7,7 +7,7 @@
 //!    any time, in Prometheus' layout. [`cut`] tells when such a chunk ends.
 //! 2. When many samples of a series are together, their values become a [`dense`] chunk, four to seven times smaller and
 //!    several times faster to read, but written at once.
-//! 3. Dense chunks hold no times. Those are a [`column`], stored once for all series of a scrape.
+//! 3. Dense chunks hold no times. Those are a [`mod@column`], stored once for all series of a scrape.
 //! 4. Both come down to streams of integers, which [`ints`] packs.
 
 pub mod column;
@@ -22,7 +22,7 @@ mod ints;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ChunkEncoding {
-    /// Values only, as [`dense`]; times are in a [`column`].
+    /// Values only, as [`dense`]; times are in a [`mod@column`].
     Dense = 1,
     /// Times and values, as [`gorilla`].
     Gorilla = 2,

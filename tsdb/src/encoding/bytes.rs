@@ -52,14 +52,21 @@ impl<'a> ByteReader<'a> {
     /// Returns an error at the present position.
     #[cold]
     pub fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { what, offset: self.position }
+        Malformed {
+            what,
+            offset: self.position,
+        }
     }
 
     /// Takes `len` bytes.
     #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         // `len` may come from the input: compare it with what is left instead of adding to it.
-        match self.bytes.get(self.position..).and_then(|rest| rest.get(..len)) {
+        match self
+            .bytes
+            .get(self.position..)
+            .and_then(|rest| rest.get(..len))
+        {
             Some(taken) => {
                 self.position += len;
                 Ok(taken)
@@ -77,7 +84,11 @@ impl<'a> ByteReader<'a> {
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        match self.bytes.get(self.position..).and_then(|rest| rest.first_chunk::<N>()) {
+        match self
+            .bytes
+            .get(self.position..)
+            .and_then(|rest| rest.first_chunk::<N>())
+        {
             Some(taken) => {
                 self.position += N;
                 Ok(*taken)
@@ -162,21 +173,34 @@ impl<'a> ByteReader<'a> {
     pub fn sized_str(&mut self) -> Result<&'a str, Malformed> {
         let at = self.position;
         let bytes = self.sized_bytes()?;
-        std::str::from_utf8(bytes).map_err(|_not_utf8| Malformed { what: "text is not UTF-8", offset: at })
+        std::str::from_utf8(bytes).map_err(|_not_utf8| Malformed {
+            what: "text is not UTF-8",
+            offset: at,
+        })
     }
 
     /// Fails unless every byte was taken.
     pub fn expect_end(&self) -> Result<(), Malformed> {
-        if self.is_empty() { Ok(()) } else { Err(self.malformed("surplus bytes")) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(self.malformed("surplus bytes"))
+        }
     }
 
     /// Splits off the last four bytes of `bytes`, which must be the CRC-32 of the others, and reads the others.
     pub fn checked(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let Some((body, crc)) = bytes.split_last_chunk::<4>() else {
-            return Err(Malformed { what: "unexpected end", offset: bytes.len() });
+            return Err(Malformed {
+                what: "unexpected end",
+                offset: bytes.len(),
+            });
         };
         if super::crc32(body) != u32::from_le_bytes(*crc) {
-            return Err(Malformed { what: "checksum differs", offset: body.len() });
+            return Err(Malformed {
+                what: "checksum differs",
+                offset: body.len(),
+            });
         }
         Ok(Self::new(body))
     }
@@ -190,7 +214,7 @@ pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::varint::{put_uvarint, put_varint, zigzag};
+    use crate::encoding::varint::{put_uvarint, put_varint, zigzag};
     use super::*;
 
     #[test]

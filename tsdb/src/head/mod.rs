@@ -1,1 +1,336 @@
-//! To be written.
+#![doc = include_str!("FORMAT.md")]
+//!
+//! ## The head: the recent past, in memory and writable
+//!
+//! 1. A series is named once ([`Head::resolve`]): the index gives it a slot, the head an id that is its reference.
+//! 2. A commit is a frame. [`Head::apply`] takes a frame's sections up, the same for a commit and for replay: a row goes
+//!    to its [`Group`], a lone sample to the [`LoneStore`], a tombstone to [`HeadTombstones`].
+//! 3. [`Publisher::publish`] makes it visible, in the order of the sequences.
+//! 4. A group with enough open rows is sealed: the rows become a piece in a file. Seals are not logged; replay makes
+//!    them again.
+//! 5. A [`HeadView`] reads: pieces, open rows backwards from the state, lone chunks.
+//! 6. [`Head::truncate`] drops what blocks hold, and series nothing is known of any more.
+//! 7. A [`Checkpoint`] makes all of it durable without the log, so that the log can be cut.
+//!
+//! The head does not know that it is logged, and not which blocks exist. It starts no thread and reads no clock.
+
+mod apply;
+mod checkpoint;
+mod group;
+mod layout;
+mod lone;
+mod pages;
+mod piece_files;
+mod publish;
+mod slots;
+mod tombstones;
+mod truncate;
+mod view;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::{Rejection, Result};
+use crate::fs::Fs;
+use crate::index::{Insertion, MemIndex};
+use crate::labels::Labels;
+use crate::time::Timestamp;
+
+pub(crate) use apply::{ApplyReport, ReplayWork};
+pub(crate) use checkpoint::Checkpoint;
+pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
+pub(crate) use layout::Layout;
+pub(crate) use lone::LoneStore;
+pub(crate) use piece_files::PieceFiles;
+pub(crate) use publish::Publisher;
+pub(crate) use slots::{Slot, Slots};
+pub(crate) use tombstones::{Deleted, HeadTombstones};
+pub(crate) use view::HeadView;
+
+/// What the head needs to know of the options.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadConfig {
+    /// Width of the aligned ranges that blocks begin with.
+    pub(crate) range_ms: i64,
+    /// Series beyond which new ones are refused.
+    pub(crate) series_limit: Option<u64>,
+    /// Accounted bytes beyond which new series are refused.
+    pub(crate) memory_limit: Option<u64>,
+}
+
+/// The recent past.
+///
+/// Locks, in the order in which they are taken: `structure`, `index`, `slots`, `groups`, a group's state (ascending),
+/// `tombstones`, a lone stripe.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) config: HeadConfig,
+    /// Held by commits that are no plain row of one group, and by whatever changes homes, layouts or groups.
+    pub(crate) structure: Mutex<()>,
+    pub(crate) index: RwLock<MemIndex>,
+    pub(crate) slots: RwLock<Slots>,
+    pub(crate) groups: RwLock<Groups>,
+    pub(crate) tombstones: RwLock<HeadTombstones>,
+    pub(crate) lone: LoneStore,
+    pub(crate) pieces: PieceFiles,
+    pub(crate) publisher: Publisher,
+    /// Below it nothing is taken in order: blocks hold it.
+    boundary: AtomicI64,
+    /// Newest and oldest timestamp committed.
+    max_time: AtomicI64,
+    min_time: AtomicI64,
+    next_series: AtomicU64,
+    next_group: AtomicU64,
+    /// Series named in the log since the series store was last written.
+    unstored: Mutex<Vec<u64>>,
+    /// Appenders that are open: they may hold references that no frame has named yet.
+    pub(crate) open_appenders: AtomicUsize,
+    /// Accounted bytes when they were last added up.
+    memory_estimate: AtomicU64,
+    pub(crate) counters: HeadCounters,
+}
+
+/// What happened in the head since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct HeadCounters {
+    pub(crate) series_created: AtomicU64,
+    pub(crate) series_removed: AtomicU64,
+    pub(crate) rows_lost: AtomicU64,
+    pub(crate) seals: AtomicU64,
+    pub(crate) seal_failures: AtomicU64,
+}
+
+/// The groups by index; indexes of groups that died are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    by_index: Vec<Option<Arc<Group>>>,
+    by_id: HashMap<u64, u32>,
+    free: Vec<u32>,
+}
+
+impl Groups {
+    pub(crate) fn get(&self, index: u32) -> Option<&Arc<Group>> {
+        self.by_index.get(index as usize)?.as_ref()
+    }
+
+    pub(crate) fn find(&self, id: u64) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn insert(&mut self, group: Arc<Group>) -> u32 {
+        let id = group.id;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.by_index[index as usize] = Some(group);
+                index
+            }
+            None => {
+                self.by_index.push(Some(group));
+                (self.by_index.len() - 1) as u32
+            }
+        };
+        self.by_id.insert(id, index);
+        index
+    }
+
+    fn remove(&mut self, index: u32) {
+        if let Some(group) = self.by_index.get_mut(index as usize).and_then(Option::take) {
+            self.by_id.remove(&group.id);
+            self.free.push(index);
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<(u32, Arc<Group>)> {
+        let groups = self.by_index.iter().enumerate();
+        groups.filter_map(|(index, group)| Some((index as u32, Arc::clone(group.as_ref()?)))).collect()
+    }
+}
+
+impl Head {
+    /// Returns an empty head whose piece files go to `dir`.
+    pub(crate) fn new(config: HeadConfig, fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
+        Self {
+            lone: LoneStore::new(config.range_ms),
+            config,
+            structure: Mutex::new(()),
+            index: RwLock::new(MemIndex::new()),
+            slots: RwLock::new(Slots::new()),
+            groups: RwLock::default(),
+            tombstones: RwLock::default(),
+            pieces: PieceFiles::new(fs, dir),
+            publisher: Publisher::new(0),
+            boundary: AtomicI64::new(i64::MIN),
+            max_time: AtomicI64::new(i64::MIN),
+            min_time: AtomicI64::new(i64::MAX),
+            next_series: AtomicU64::new(1),
+            next_group: AtomicU64::new(1),
+            unstored: Mutex::default(),
+            open_appenders: AtomicUsize::new(0),
+            memory_estimate: AtomicU64::new(0),
+            counters: HeadCounters::default(),
+        }
+    }
+
+    /// Returns the id of the series with these labels; makes it if it is new and the budgets allow it.
+    ///
+    /// A series that no commit names is not visible, and is forgotten at a truncation.
+    pub(crate) fn resolve(&self, labels: &Labels) -> Result<u64, Rejection> {
+        if let Some(slot) = self.index.read().get(labels) {
+            return Ok(self.touch(slot));
+        }
+        if self.config.series_limit.is_some_and(|limit| self.series_count() >= limit) {
+            return Err(Rejection::SeriesLimit);
+        }
+        if self.config.memory_limit.is_some_and(|limit| self.memory_estimate.load(Ordering::Relaxed) >= limit) {
+            return Err(Rejection::MemoryLimit);
+        }
+        let mut index = self.index.write();
+        match index.insert(labels) {
+            Insertion::Known(slot) => Ok(self.touch(slot)),
+            Insertion::New(slot) => {
+                let mut slots = self.slots.write();
+                // Relaxed: ids only have to differ.
+                let id = self.next_series.fetch_add(1, Ordering::Relaxed);
+                slots.put(slot, id);
+                slots.set_fresh(slot, true);
+                drop(slots);
+                let created = self.counters.series_created.fetch_add(1, Ordering::Relaxed) + 1;
+                let count = index.len();
+                drop(index);
+                // A bomb of new series must meet its limit long before the next regular accounting.
+                if self.config.memory_limit.is_some() && (created.is_multiple_of(4096) || count < 4096 && created.is_multiple_of(256)) {
+                    self.update_memory_estimate();
+                }
+                Ok(id)
+            }
+        }
+    }
+
+    fn touch(&self, slot: u32) -> u64 {
+        let known = self.slots.read().get(slot);
+        if !known.is_fresh && known.home().is_none() {
+            self.slots.write().set_fresh(slot, true);
+        }
+        known.id
+    }
+
+    /// Puts a series in that the log or the series store names.
+    pub(crate) fn define<'a>(&self, id: u64, pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> u32 {
+        let slot = self.index.write().insert_pairs(pairs).slot();
+        let mut slots = self.slots.write();
+        slots.put(slot, id);
+        slots.mark_defined(slot);
+        drop(slots);
+        self.next_series.fetch_max(id + 1, Ordering::Relaxed);
+        slot
+    }
+
+    /// Notes series that the log now defines.
+    pub(crate) fn note_defined(&self, ids: impl Iterator<Item = (u64, u32)>) {
+        let mut unstored = self.unstored.lock();
+        let mut slots = self.slots.write();
+        for (id, slot) in ids {
+            slots.mark_defined(slot);
+            unstored.push(id);
+        }
+    }
+
+    /// Returns a group and its index by a member's home.
+    pub(crate) fn group_of(&self, id: u64) -> Option<(u32, Arc<Group>)> {
+        let slots = self.slots.read();
+        let home = slots.get(slots.find(id)?).home()?;
+        drop(slots);
+        Some((home, Arc::clone(self.groups.read().get(home)?)))
+    }
+
+    /// Gives out the id of a new group.
+    pub(crate) fn next_group_id(&self) -> u64 {
+        self.next_group.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Widens the span of time the head covers.
+    pub(crate) fn note_time(&self, timestamp: Timestamp) {
+        self.max_time.fetch_max(timestamp, Ordering::Relaxed);
+        self.min_time.fetch_min(timestamp, Ordering::Relaxed);
+    }
+
+    /// Returns the newest timestamp committed, [`i64::MIN`] before the first.
+    pub(crate) fn max_time(&self) -> Timestamp {
+        self.max_time.load(Ordering::Relaxed)
+    }
+
+    /// Returns the oldest timestamp in the head, [`i64::MAX`] when it is empty.
+    pub(crate) fn min_time(&self) -> Timestamp {
+        self.min_time.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time below which nothing is taken in order.
+    pub(crate) fn boundary(&self) -> Timestamp {
+        self.boundary.load(Ordering::Acquire)
+    }
+
+    /// Raises the in-order boundary. Commits that looked at it before still hold the lock of their group.
+    pub(crate) fn raise_boundary(&self, boundary: Timestamp) {
+        self.boundary.fetch_max(boundary, Ordering::AcqRel);
+    }
+
+    /// Returns the number of series.
+    pub(crate) fn series_count(&self) -> u64 {
+        self.index.read().len() as u64
+    }
+
+    /// Seals a group if it is due. A failure leaves the rows open: the next row tries again.
+    pub(crate) fn seal_if_due(&self, group: &Group, state: &mut GroupState, sealer: &mut Sealer) -> bool {
+        if !state.is_due(self.config.range_ms) {
+            return false;
+        }
+        let newest = state.open.rows.last().map_or(i64::MAX, |row| row.timestamp);
+        let oldest = state.open.rows.first().map_or(i64::MAX, |row| row.timestamp);
+        let spans_ranges = !crate::time::TimeRange::aligned(oldest, self.config.range_ms).contains(newest);
+        let keep_from = if spans_ranges { newest } else { i64::MAX };
+        let sealed = state.seal(group.id, keep_from, self.config.range_ms, &self.pieces, sealer);
+        let counter = if sealed.is_ok() { &self.counters.seals } else { &self.counters.seal_failures };
+        counter.fetch_add(1, Ordering::Relaxed);
+        sealed.is_ok() && state.open.len() == 0
+    }
+
+    /// Adds up the bytes the head accounts for, by part: index, slots, groups, lone samples.
+    pub(crate) fn memory_by_part(&self) -> [usize; 4] {
+        let groups = self.groups.read().all();
+        let mut layouts = std::collections::HashSet::new();
+        let mut group_bytes = 0;
+        for (_, group) in groups {
+            let state = group.state.read();
+            group_bytes += state.memory_bytes();
+            for piece in state.pieces.iter() {
+                if !Arc::ptr_eq(&piece.layout, &state.layout) && layouts.insert(Arc::as_ptr(&piece.layout) as usize) {
+                    group_bytes += piece.layout.memory_bytes();
+                }
+            }
+        }
+        [self.index.read().memory_bytes(), self.slots.read().memory_bytes(), group_bytes, self.lone.memory_bytes()]
+    }
+
+    /// Adds up the bytes the head accounts for, and compares new series with the budget by them from now on.
+    pub(crate) fn update_memory_estimate(&self) -> u64 {
+        let bytes = self.memory_by_part().iter().sum::<usize>() as u64;
+        self.memory_estimate.store(bytes, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Returns how many chunks the head holds: pieces, runs of open rows, lone chunks.
+    pub(crate) fn chunk_count(&self) -> u64 {
+        let mut chunks = self.lone.chunk_count() as u64;
+        for (_, group) in self.groups.read().all() {
+            let state = group.state.read();
+            let pieces: usize = state.pieces.iter().map(|piece| usize::from(piece.header.width)).sum();
+            let open = if state.open.len() > 0 { state.layout.len() } else { 0 };
+            chunks += (pieces + open) as u64;
+        }
+        chunks
+    }
+}

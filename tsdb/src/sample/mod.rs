@@ -73,6 +73,9 @@ impl Samples {
 
     /// Walks the samples in time order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample> + '_ {
-        self.timestamps.iter().zip(&self.values).map(|(&timestamp, &value)| Sample { timestamp, value })
+        self.timestamps
+            .iter()
+            .zip(&self.values)
+            .map(|(&timestamp, &value)| Sample { timestamp, value })
     }
 }

@@ -25,11 +25,16 @@ fn decode_into(bytes: &[u8], count_max: usize, out: &mut Vec<Timestamp>) -> Resu
     let tag = reader.u8()?;
     // A few bytes can stand for any number of timestamps: only the caller can tell how many are too many.
     let count = reader.uvarint_max(count_max, "more timestamps than expected")?;
+    if count == 0 {
+        return Err(reader.malformed("a column without timestamps takes no bytes"));
+    }
     let start = out.len();
     out.reserve(count);
     match tag {
         GRID => decode_grid(&mut reader, count, out)?,
-        IRREGULAR => ints::decode(&mut reader, count, |timestamps| out.extend_from_slice(timestamps))?,
+        IRREGULAR => ints::decode(&mut reader, count, |timestamps| {
+            out.extend_from_slice(timestamps);
+        })?,
         _ => return Err(reader.malformed("unknown tag of a timestamp column")),
     }
     // Readers search in times: out of order they would miss samples without a word.
@@ -39,7 +44,11 @@ fn decode_into(bytes: &[u8], count_max: usize, out: &mut Vec<Timestamp>) -> Resu
     reader.expect_end()
 }
 
-fn decode_grid(reader: &mut ByteReader<'_>, count: usize, out: &mut Vec<Timestamp>) -> Result<(), Malformed> {
+fn decode_grid(
+    reader: &mut ByteReader<'_>,
+    count: usize,
+    out: &mut Vec<Timestamp>,
+) -> Result<(), Malformed> {
     let start = out.len();
     let mut at = reader.varint()?;
     let interval = reader.uvarint()?;

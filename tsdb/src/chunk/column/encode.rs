@@ -8,7 +8,10 @@ use super::{GRID, IRREGULAR};
 
 /// Appends a column of strictly ascending timestamps.
 pub fn encode(timestamps: &[Timestamp], out: &mut Vec<u8>) {
-    debug_assert!(timestamps.is_sorted_by(|before, after| before < after), "a column ascends strictly");
+    debug_assert!(
+        timestamps.is_sorted_by(|before, after| before < after),
+        "a column ascends strictly"
+    );
     if timestamps.is_empty() {
         return;
     }
@@ -26,7 +29,12 @@ pub fn encode(timestamps: &[Timestamp], out: &mut Vec<u8>) {
     }
 }
 
-fn write_grid(grid: &Grid, timestamps: &[Timestamp], integers: &mut ints::Encoder, out: &mut Vec<u8>) {
+fn write_grid(
+    grid: &Grid,
+    timestamps: &[Timestamp],
+    integers: &mut ints::Encoder,
+    out: &mut Vec<u8>,
+) {
     out.push(GRID);
     put_uvarint(out, timestamps.len() as u64);
     put_varint(out, timestamps[0]);
@@ -66,7 +74,11 @@ impl Grid {
             deviations.push(deviation);
             at = at.wrapping_add(interval);
         }
-        Self { interval, shifts, deviations }
+        Self {
+            interval,
+            shifts,
+            deviations,
+        }
     }
 }
 
@@ -76,14 +88,20 @@ fn is_shift(deviation: i64, interval: i64, from_here: &[Timestamp]) -> bool {
         return true;
     }
     from_here.len() > STEPS_OF_A_SHIFT
-        && from_here.windows(2).take(STEPS_OF_A_SHIFT).all(|pair| pair[1].wrapping_sub(pair[0]) == interval)
+        && from_here
+            .windows(2)
+            .take(STEPS_OF_A_SHIFT)
+            .all(|pair| pair[1].wrapping_sub(pair[0]) == interval)
 }
 
 /// A deviation that so many of the following timestamps share costs more than a shift.
 const STEPS_OF_A_SHIFT: usize = 3;
 
 fn median_step(timestamps: &[Timestamp]) -> i64 {
-    let mut steps: Vec<i64> = timestamps.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+    let mut steps: Vec<i64> = timestamps
+        .windows(2)
+        .map(|pair| pair[1].wrapping_sub(pair[0]))
+        .collect();
     if steps.is_empty() {
         return 0;
     }

@@ -26,7 +26,11 @@ fn assert_round_trip(timestamps: &[i64]) -> Vec<u8> {
 fn scrapes() -> Vec<i64> {
     (0..480)
         .map(|index: i64| {
-            let off = if index % 10 == 3 { index * 7 % 11 - 5 } else { 0 };
+            let off = if index % 10 == 3 {
+                index * 7 % 11 - 5
+            } else {
+                0
+            };
             1_700_000_000_123 + index * 15_000 + off + if index >= 200 { 15_000 } else { 0 }
         })
         .collect()
@@ -61,7 +65,9 @@ fn example_of_the_format_is_what_we_read_and_write() {
 #[test]
 fn golden_columns_are_what_we_read_and_write() {
     assert_golden("column-grid.bin", &assert_round_trip(&scrapes()));
-    let irregular: Vec<i64> = (0..300).map(|index| index * 977 + index * index % 499).collect();
+    let irregular: Vec<i64> = (0..300)
+        .map(|index| index * 977 + index * index % 499)
+        .collect();
     let bytes = assert_round_trip(&irregular);
     assert_eq!(bytes[0], IRREGULAR);
     assert_golden("column-irregular.bin", &bytes);
@@ -69,7 +75,9 @@ fn golden_columns_are_what_we_read_and_write() {
 
 #[test]
 fn exact_grid_takes_a_dozen_bytes() {
-    let timestamps: Vec<i64> = (0..2_048).map(|index| 1_700_000_000_000 + index * 15_000).collect();
+    let timestamps: Vec<i64> = (0..2_048)
+        .map(|index| 1_700_000_000_000 + index * 15_000)
+        .collect();
     assert!(assert_round_trip(&timestamps).len() <= 14);
 }
 
@@ -81,13 +89,17 @@ fn time_off_the_grid_takes_two_bytes() {
 
 #[test]
 fn grid_that_moves_costs_bytes_only_where_it_moves() {
-    let timestamps: Vec<i64> = (0..400).map(|index| index * 15_000 + index / 100 * 3).collect();
+    let timestamps: Vec<i64> = (0..400)
+        .map(|index| index * 15_000 + index / 100 * 3)
+        .collect();
     assert!(assert_round_trip(&timestamps).len() <= 12 + 3 * 3);
 }
 
 #[test]
 fn first_time_may_be_the_one_that_is_off() {
-    let timestamps: Vec<i64> = (0..100).map(|index| if index == 0 { 4 } else { index * 15_000 }).collect();
+    let timestamps: Vec<i64> = (0..100)
+        .map(|index| if index == 0 { 4 } else { index * 15_000 })
+        .collect();
     assert!(assert_round_trip(&timestamps).len() <= 12);
 }
 
@@ -117,18 +129,24 @@ fn times_that_do_not_ascend_are_refused() {
 
 #[test]
 fn shifts_out_of_place_and_surplus_bytes_are_refused() {
-    assert_eq!(decoded(&[GRID, 3, 0, 1, 2, 0, 2, 1, 2, 1, 0], 9), Ok(vec![1, 2, 4]));
+    assert_eq!(
+        decoded(&[GRID, 3, 0, 1, 2, 0, 2, 1, 2, 1, 0], 9),
+        Ok(vec![1, 2, 4])
+    );
     assert!(decoded(&[GRID, 3, 0, 1, 2, 0, 2, 2, 2, 1, 0], 9).is_err());
     assert!(decoded(&[GRID, 3, 0, 1, 1, 3, 2, 1, 0], 9).is_err());
     assert!(decoded(&[GRID, 3, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], 9).is_err());
     assert!(decoded(&[GRID, 2, 0, 1, 0, 1, 0, 0], 9).is_err());
+    assert!(decoded(&[GRID, 0, 0, 1, 0, 1, 0], 9).is_err());
     assert!(decoded(&[0, 2, 0, 1, 0, 1, 0], 9).is_err());
     assert!(decoded(&[3, 2, 0, 1, 0, 1, 0], 9).is_err());
 }
 
 #[test]
 fn every_truncation_is_noticed_and_leaves_the_output_alone() {
-    let irregular: Vec<i64> = (0..300).map(|index| index * 977 + index * index % 499).collect();
+    let irregular: Vec<i64> = (0..300)
+        .map(|index| index * 977 + index * index % 499)
+        .collect();
     for timestamps in [scrapes(), irregular] {
         let bytes = encoded(&timestamps);
         each_truncation(&bytes[..], |cut| {

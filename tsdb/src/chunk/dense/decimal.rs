@@ -1,8 +1,9 @@
 //! Floating-point numbers as integers and a power of ten.
 
 /// The powers a decimal chunk can have. All are exact.
-pub(super) const POWERS: [f64; 16] =
-    [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+pub(super) const POWERS: [f64; 16] = [
+    1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
 
 /// The value that the integer `mantissa` stands for.
 ///
@@ -32,7 +33,11 @@ pub(super) fn integer(value: f64) -> i64 {
 #[inline]
 pub(super) fn is_exact(value: f64, exponent: usize) -> bool {
     let power = POWERS[exponent];
-    let mantissa = if exponent == 0 { integer(value) } else { mantissa(value, power) };
+    let mantissa = if exponent == 0 {
+        integer(value)
+    } else {
+        mantissa(value, power)
+    };
     restore(mantissa, power).to_bits() == value.to_bits()
 }
 
@@ -48,7 +53,15 @@ mod tests {
 
     #[test]
     fn integers_are_exact_up_to_the_ends_of_the_range() {
-        for value in [0.0, 1.0, -1.0, 9_007_199_254_740_993.0, 1.7e18, -9.223372036854775808e18, 9.223372036854775807e18] {
+        for value in [
+            0.0,
+            1.0,
+            -1.0,
+            9_007_199_254_740_994.0,
+            1.7e18,
+            i64::MIN as f64,
+            i64::MAX as f64,
+        ] {
             assert!(is_exact(value, 0), "{value}");
         }
         for value in [-0.0, 0.5, 1e19, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE] {

@@ -5,8 +5,8 @@ use crate::encoding::{ByteReader, Malformed};
 
 use super::decimal::{POWERS, restore};
 use super::{
-    BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL, DECIMAL_CORRECTED,
-    DECIMAL_EXPONENT, DECIMAL_WITH_EXCEPTIONS, exceptions,
+    BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL,
+    DECIMAL_CORRECTED, DECIMAL_EXPONENT, DECIMAL_WITH_EXCEPTIONS, exceptions,
 };
 
 /// Appends the `count` values of a chunk to `out`, which stays as it was if the chunk is damaged.
@@ -33,7 +33,9 @@ fn decode_into(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Mal
         CONSTANT_INTEGER => out.resize(start + count, reader.varint()? as f64),
         CONSTANT_BITS => out.resize(start + count, f64::from_bits(reader.u64()?)),
         BIT_PATTERNS | BIT_PATTERNS_WITH_EXCEPTIONS => {
-            ints::decode(&mut reader, count, |bits| out.extend(bits.iter().map(|&bits| f64::from_bits(bits as u64))))?;
+            ints::decode(&mut reader, count, |bits| {
+                out.extend(bits.iter().map(|&bits| f64::from_bits(bits as u64)));
+            })?;
             if tag == BIT_PATTERNS_WITH_EXCEPTIONS {
                 exceptions::read(&mut reader, &mut out[start..])?;
             }
@@ -46,12 +48,19 @@ fn decode_into(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Mal
     reader.expect_end()
 }
 
-fn decode_decimal(reader: &mut ByteReader<'_>, tag: u8, count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+fn decode_decimal(
+    reader: &mut ByteReader<'_>,
+    tag: u8,
+    count: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
     let start = out.len();
     let exponent = usize::from(tag & DECIMAL_EXPONENT);
     if exponent == 0 {
         // A division by one is exact, and one of the slower instructions.
-        ints::decode(reader, count, |integers| out.extend(integers.iter().map(|&integer| integer as f64)))?;
+        ints::decode(reader, count, |integers| {
+            out.extend(integers.iter().map(|&integer| integer as f64));
+        })?;
     } else {
         let power = POWERS[exponent];
         ints::decode(reader, count, |mantissas| {

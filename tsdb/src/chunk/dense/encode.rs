@@ -6,8 +6,8 @@ use crate::sample::is_stale;
 
 use super::decimal::{POWERS, integer, mantissa, restore, smallest_exponent};
 use super::{
-    BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL, DECIMAL_CORRECTED,
-    DECIMAL_WITH_EXCEPTIONS, exceptions,
+    BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL,
+    DECIMAL_CORRECTED, DECIMAL_WITH_EXCEPTIONS, exceptions,
 };
 
 /// Encodes values and keeps its memory from one chunk to the next.
@@ -26,7 +26,7 @@ impl Encoder {
         Self::default()
     }
 
-    /// Appends a chunk of `values`, any bit patterns, which [`decode`](super::decode) gives back bit for bit.
+    /// Appends a chunk of `values`, any bit patterns, which [`decode`](fn@super::decode) gives back bit for bit.
     pub fn encode(&mut self, values: &[f64], out: &mut Vec<u8>) {
         let Some((&first, rest)) = values.split_first() else {
             return;
@@ -70,7 +70,12 @@ impl Encoder {
         if exponent == 0 {
             self.quantize_by(values, allowed, integer, |integer| integer as f64)
         } else {
-            self.quantize_by(values, allowed, |value| mantissa(value, power), |mantissa| restore(mantissa, power))
+            self.quantize_by(
+                values,
+                allowed,
+                |value| mantissa(value, power),
+                |mantissa| restore(mantissa, power),
+            )
         }
     }
 
@@ -92,7 +97,8 @@ impl Encoder {
             if self.exceptions.len() > allowed {
                 return false;
             }
-            self.integers.push(self.integers.last().copied().unwrap_or(UNKNOWN));
+            self.integers
+                .push(self.integers.last().copied().unwrap_or(UNKNOWN));
         }
         self.fill_leading_exceptions();
         true
@@ -100,7 +106,12 @@ impl Encoder {
 
     /// Gives exceptions at the start, which have no integer before them to repeat, the first one behind.
     fn fill_leading_exceptions(&mut self) {
-        let leading = self.exceptions.iter().enumerate().take_while(|&(index, &at)| at as usize == index).count();
+        let leading = self
+            .exceptions
+            .iter()
+            .enumerate()
+            .take_while(|&(index, &at)| at as usize == index)
+            .count();
         let fill = self.integers.get(leading).copied().unwrap_or(UNKNOWN);
         self.integers[..leading].fill(fill);
     }
@@ -132,14 +143,20 @@ impl Encoder {
             if value.is_finite() {
                 let mantissa = mantissa(value, power);
                 self.integers.push(mantissa);
-                self.corrections.push(value.to_bits().wrapping_sub(restore(mantissa, power).to_bits()) as i64);
+                self.corrections.push(
+                    value
+                        .to_bits()
+                        .wrapping_sub(restore(mantissa, power).to_bits())
+                        as i64,
+                );
                 continue;
             }
             self.exceptions.push(position as u32);
             if self.exceptions.len() > allowed {
                 return false;
             }
-            self.integers.push(self.integers.last().copied().unwrap_or(UNKNOWN));
+            self.integers
+                .push(self.integers.last().copied().unwrap_or(UNKNOWN));
             self.corrections.push(0);
         }
         self.fill_leading_exceptions();
@@ -157,13 +174,18 @@ impl Encoder {
         for (position, &value) in values.iter().enumerate() {
             if is_stale(value) {
                 self.exceptions.push(position as u32);
-                self.integers.push(self.integers.last().copied().unwrap_or(UNKNOWN));
+                self.integers
+                    .push(self.integers.last().copied().unwrap_or(UNKNOWN));
             } else {
                 self.integers.push(value.to_bits() as i64);
             }
         }
         self.fill_leading_exceptions();
-        out.push(if self.exceptions.is_empty() { BIT_PATTERNS } else { BIT_PATTERNS_WITH_EXCEPTIONS });
+        out.push(if self.exceptions.is_empty() {
+            BIT_PATTERNS
+        } else {
+            BIT_PATTERNS_WITH_EXCEPTIONS
+        });
         self.streams.encode(&self.integers, out);
         self.write_exceptions(values, out);
     }
@@ -204,11 +226,16 @@ fn choose_exponent(values: &[f64]) -> Option<usize> {
             }
             let (from, to) = (mantissa(before, power), mantissa(value, power));
             let correction = value.to_bits().wrapping_sub(restore(to, power).to_bits()) as i64;
-            bits += 128 - to.wrapping_sub(from).unsigned_abs().leading_zeros() - correction.unsigned_abs().leading_zeros();
+            bits += 128
+                - to.wrapping_sub(from).unsigned_abs().leading_zeros()
+                - correction.unsigned_abs().leading_zeros();
         }
         bits
     };
-    (0..POWERS.len()).map(|exponent| (cost(exponent), exponent)).min().map(|(_cost, exponent)| exponent)
+    (0..POWERS.len())
+        .map(|exponent| (cost(exponent), exponent))
+        .min()
+        .map(|(_cost, exponent)| exponent)
 }
 
 /// One value in so many may be an exception.

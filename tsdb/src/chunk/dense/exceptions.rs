@@ -27,9 +27,14 @@ pub(super) fn read(reader: &mut ByteReader<'_>, values: &mut [f64]) -> Result<()
     let mut rest = values;
     for _ in 0..count {
         let head = reader.uvarint()?;
-        let bits = if head & 1 == 0 { STALE_BITS } else { reader.u64()? };
+        let bits = if head & 1 == 0 {
+            STALE_BITS
+        } else {
+            reader.u64()?
+        };
         let position = usize::try_from(head >> 1).unwrap_or(usize::MAX);
-        let Some((value, behind)) = rest.get_mut(position..).and_then(<[f64]>::split_first_mut) else {
+        let Some((value, behind)) = rest.get_mut(position..).and_then(<[f64]>::split_first_mut)
+        else {
             return Err(reader.malformed("exception behind the last value"));
         };
         *value = f64::from_bits(bits);

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use crate::chunk::fixtures::{
-    AWKWARD_BITS, assert_golden, awkward_value, bits, each_bit_flip, each_truncation, example, series_values,
+    AWKWARD_BITS, assert_golden, awkward_value, bits, each_bit_flip, each_truncation, example,
+    series_values,
 };
 use crate::sample::stale_marker;
 
@@ -34,8 +35,12 @@ fn with_stale(mut values: Vec<f64>, positions: &[usize]) -> Vec<f64> {
 
 /// One chunk of each form.
 fn forms() -> [(&'static str, Vec<f64>); 8] {
-    let counter: Vec<f64> = (0..300).map(|index| (1_000 + index * 16 + index % 7) as f64).collect();
-    let seconds: Vec<f64> = (0..300).map(|index| f64::from(index * index % 977) / 1_000.0).collect();
+    let counter: Vec<f64> = (0..300)
+        .map(|index| (1_000 + index * 16 + index % 7) as f64)
+        .collect();
+    let seconds: Vec<f64> = (0..300)
+        .map(|index| f64::from(index * index % 977) / 1_000.0)
+        .collect();
     let sums: Vec<f64> = (0..300)
         .scan(33.0, |sum, index| {
             *sum += 0.01 * f64::from(index % 5);
@@ -47,7 +52,10 @@ fn forms() -> [(&'static str, Vec<f64>); 8] {
         ("constant-integer", vec![-42.0; 300]),
         ("constant-bits", vec![0.1; 300]),
         ("integers", counter.clone()),
-        ("integers-exceptions", with_stale(counter, &[0, 1, 150, 299])),
+        (
+            "integers-exceptions",
+            with_stale(counter, &[0, 1, 150, 299]),
+        ),
         ("decimal", seconds),
         ("corrected", sums.clone()),
         ("corrected-exceptions", with_stale(sums, &[7])),
@@ -80,7 +88,10 @@ fn each_form_is_chosen_where_it_is_meant_to_be() {
     assert_eq!(tags[3], DECIMAL | DECIMAL_WITH_EXCEPTIONS);
     assert_eq!(tags[4], DECIMAL | 3);
     assert_eq!(tags[5], DECIMAL | DECIMAL_CORRECTED | 2);
-    assert_eq!(tags[6], DECIMAL | DECIMAL_CORRECTED | DECIMAL_WITH_EXCEPTIONS | 2);
+    assert_eq!(
+        tags[6],
+        DECIMAL | DECIMAL_CORRECTED | DECIMAL_WITH_EXCEPTIONS | 2
+    );
     assert_eq!(tags[7], BIT_PATTERNS_WITH_EXCEPTIONS);
 }
 
@@ -101,7 +112,11 @@ fn awkward_values_come_back_alone_in_pairs_and_among_others() {
             assert_round_trip(&[value, value, other, value, other, other]);
         }
         for position in [0, 1, 99, 100, 199] {
-            for mut values in [vec![7.0; 200], (0..200).map(f64::from).collect(), (0..200).map(|index| f64::from(index).cos()).collect()] {
+            for mut values in [
+                vec![7.0; 200],
+                (0..200).map(f64::from).collect(),
+                (0..200).map(|index| f64::from(index).cos()).collect(),
+            ] {
                 values[position] = value;
                 assert_round_trip(&values);
             }
@@ -111,7 +126,9 @@ fn awkward_values_come_back_alone_in_pairs_and_among_others() {
 
 #[test]
 fn chunk_longer_than_the_usual_limit_comes_back() {
-    let values: Vec<f64> = (0..10_000).map(|index| f64::from(index % 37) / 8.0).collect();
+    let values: Vec<f64> = (0..10_000)
+        .map(|index| f64::from(index % 37) / 8.0)
+        .collect();
     assert_round_trip(&values);
 }
 
@@ -128,7 +145,10 @@ fn encoder_appends_and_carries_nothing_over() {
 #[test]
 fn sums_of_decimals_take_little_more_than_decimals() {
     let (_, sums) = &forms()[5];
-    let rounded: Vec<f64> = sums.iter().map(|sum| (sum * 100.0).round() / 100.0).collect();
+    let rounded: Vec<f64> = sums
+        .iter()
+        .map(|sum| (sum * 100.0).round() / 100.0)
+        .collect();
     assert!(encode(sums).len() < encode(&rounded).len() + sums.len() * 5 / 8);
 }
 
@@ -137,7 +157,11 @@ fn every_truncation_is_noticed_and_leaves_the_output_alone() {
     for (name, values) in forms() {
         each_truncation(&encode(&values), |cut| {
             let mut out = vec![1.0];
-            assert!(decode(cut, values.len(), &mut out).is_err(), "{name} cut to {}", cut.len());
+            assert!(
+                decode(cut, values.len(), &mut out).is_err(),
+                "{name} cut to {}",
+                cut.len()
+            );
             assert_eq!(out, [1.0]);
         });
     }
@@ -166,10 +190,20 @@ fn reserved_tags_and_surplus_bytes_are_refused() {
 
 #[test]
 fn exceptions_out_of_place_are_refused() {
-    let chunk = |exceptions: &[u8]| [&[DECIMAL | DECIMAL_WITH_EXCEPTIONS, 1, 0][..], exceptions].concat();
+    let chunk =
+        |exceptions: &[u8]| [&[DECIMAL | DECIMAL_WITH_EXCEPTIONS, 1, 0][..], exceptions].concat();
     assert_eq!(decode_bits(&chunk(&[1, 4]), 3)[2], stale_marker().to_bits());
-    for exceptions in [&[0][..], &[1, 6], &[2, 4, 0], &[4, 0, 0, 0, 0], &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]] {
-        assert!(decode(&chunk(exceptions), 3, &mut Vec::new()).is_err(), "{exceptions:?}");
+    for exceptions in [
+        &[0][..],
+        &[1, 6],
+        &[2, 4, 0],
+        &[4, 0, 0, 0, 0],
+        &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+    ] {
+        assert!(
+            decode(&chunk(exceptions), 3, &mut Vec::new()).is_err(),
+            "{exceptions:?}"
+        );
     }
 }
 

@@ -28,7 +28,13 @@ impl Appender {
     pub fn new() -> Self {
         let mut bytes = Vec::with_capacity(FIRST_CAPACITY);
         bytes.extend_from_slice(&[0; COUNT_BYTES]);
-        Self { stream: BitWriter { bytes, free: 0 }, window: None, timestamp: 0, delta: 0, value_bits: 0 }
+        Self {
+            stream: BitWriter { bytes, free: 0 },
+            window: None,
+            timestamp: 0,
+            delta: 0,
+            value_bits: 0,
+        }
     }
 
     /// Reads a chunk to its end to go on appending to it, as if it had never been put aside.
@@ -41,7 +47,10 @@ impl Appender {
         let mut kept = Vec::with_capacity(len.max(FIRST_CAPACITY));
         kept.extend_from_slice(&bytes[..len]);
         Ok(Self {
-            stream: BitWriter { bytes: kept, free: (len * 8 - len_bits) as u8 },
+            stream: BitWriter {
+                bytes: kept,
+                free: (len * 8 - len_bits) as u8,
+            },
             window: reader.window,
             timestamp: reader.timestamp,
             delta: reader.delta,
@@ -57,15 +66,22 @@ impl Appender {
     /// If the chunk holds [`SAMPLES_MAX`] samples: a count that wraps would lose them all.
     pub fn push(&mut self, timestamp: Timestamp, value: f64) {
         let count = self.count();
-        assert!(count < SAMPLES_MAX, "a Gorilla chunk holds no more than {SAMPLES_MAX} samples");
+        assert!(
+            count < SAMPLES_MAX,
+            "a Gorilla chunk holds no more than {SAMPLES_MAX} samples"
+        );
         let value_bits = value.to_bits();
         let delta = timestamp.wrapping_sub(self.timestamp) as u64;
         match count {
-            0 => self.put_first(timestamp, value_bits),
+            // `FIRST_CAPACITY` has room for these, so that nothing grows here.
+            0 => {
+                put_varint(&mut self.stream.bytes, timestamp);
+                self.stream
+                    .bytes
+                    .extend_from_slice(&value_bits.to_be_bytes());
+            }
             1 => {
-                let mut varint = Vec::with_capacity(10);
-                put_uvarint(&mut varint, delta);
-                self.stream.extend(&varint);
+                put_uvarint(&mut self.stream.bytes, delta);
                 self.put_behind((0, 0), value_bits);
                 self.delta = delta;
             }
@@ -78,13 +94,6 @@ impl Appender {
         self.timestamp = timestamp;
         self.value_bits = value_bits;
         self.stream.bytes[..COUNT_BYTES].copy_from_slice(&(count as u16 + 1).to_be_bytes());
-    }
-
-    fn put_first(&mut self, timestamp: Timestamp, value_bits: u64) {
-        let mut varint = Vec::with_capacity(10);
-        put_varint(&mut varint, timestamp);
-        self.stream.extend(&varint);
-        self.stream.extend(&value_bits.to_be_bytes());
     }
 
     /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
@@ -147,8 +156,10 @@ impl Appender {
 
     /// Returns the newest sample.
     pub fn last(&self) -> Option<Sample> {
-        (self.count() > 0)
-            .then(|| Sample { timestamp: self.timestamp, value: f64::from_bits(self.value_bits) })
+        (self.count() > 0).then(|| Sample {
+            timestamp: self.timestamp,
+            value: f64::from_bits(self.value_bits),
+        })
     }
 
     /// Returns how much memory the chunk holds on the heap.
@@ -170,5 +181,5 @@ impl Default for Appender {
 
 pub(super) const COUNT_BYTES: usize = 2;
 
-/// Room for the first sample and a few that do not change.
+/// Room for what is written in whole bytes, 2 + 10 + 8 + 10, and a few samples that do not change.
 const FIRST_CAPACITY: usize = 32;

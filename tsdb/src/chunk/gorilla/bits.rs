@@ -73,7 +73,10 @@ pub(super) struct BitReader<'a> {
 impl<'a> BitReader<'a> {
     /// Reads `bytes` from the byte at `start` on.
     pub(super) fn new(bytes: &'a [u8], start: usize) -> Self {
-        Self { bytes, position: start * 8 }
+        Self {
+            bytes,
+            position: start * 8,
+        }
     }
 
     /// Returns the next bits in the high end of a word: at least 57 of them, followed by zeros.
@@ -191,7 +194,10 @@ mod tests {
         let mut writer = BitWriter::default();
         for _ in 0..10_000 {
             writer.put(0x1ff, 9);
-            assert!(writer.bytes.capacity() <= writer.bytes.len() + writer.bytes.len().div_ceil(4).max(16));
+            assert!(
+                writer.bytes.capacity()
+                    <= writer.bytes.len() + writer.bytes.len().div_ceil(4).max(16)
+            );
         }
     }
 }

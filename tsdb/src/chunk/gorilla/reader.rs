@@ -91,7 +91,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    const WHOLE: Window = Window { leading: 0, trailing: 0 };
+    const WHOLE: Window = Window {
+        leading: 0,
+        trailing: 0,
+    };
 
     #[inline(always)]
     pub(super) fn width(self) -> u32 {
@@ -124,12 +127,18 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let Some(count) = bytes.first_chunk::<COUNT_BYTES>() else {
-            return Err(Malformed { what: "unexpected end", offset: bytes.len() });
+            return Err(Malformed {
+                what: "unexpected end",
+                offset: bytes.len(),
+            });
         };
         let left = usize::from(u16::from_be_bytes(*count));
         // A sample takes two bits at least: without this, four bytes could claim a megabyte.
         if left > bytes.len() * 4 {
-            return Err(Malformed { what: "more samples than bits for them", offset: 0 });
+            return Err(Malformed {
+                what: "more samples than bits for them",
+                offset: 0,
+            });
         }
         Ok(Self {
             bits: BitReader::new(bytes, COUNT_BYTES),
@@ -154,7 +163,10 @@ impl<'a> Reader<'a> {
             Stage::First | Stage::Second => self.take_head()?,
         }
         self.left -= 1;
-        Ok(Some(Sample { timestamp: self.timestamp, value: f64::from_bits(self.value_bits) }))
+        Ok(Some(Sample {
+            timestamp: self.timestamp,
+            value: f64::from_bits(self.value_bits),
+        }))
     }
 
     /// Takes the first or second sample, whose times are bytes.
@@ -220,7 +232,10 @@ impl<'a> Reader<'a> {
                     return Err(self.malformed("window exceeds 64 bits"));
                 }
                 self.bits.skip(taken + 13);
-                Window { leading: leading as u8, trailing: (64 - leading - width) as u8 }
+                Window {
+                    leading: leading as u8,
+                    trailing: (64 - leading - width) as u8,
+                }
             };
             self.window = Some(window);
             let bits = self.bits.take(window.width());
@@ -244,12 +259,19 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { what, offset: self.bits.position() / 8 }
+        Malformed {
+            what,
+            offset: self.bits.position() / 8,
+        }
     }
 }
 
 /// Reads a difference of `count` bits. Its range is one off two's complement: the highest bit alone is positive.
 #[inline(always)]
 fn signed(bits: u64, count: u32) -> i64 {
-    if bits > 1 << (count - 1) { bits as i64 - (1 << count) } else { bits as i64 }
+    if bits > 1 << (count - 1) {
+        bits as i64 - (1 << count)
+    } else {
+        bits as i64
+    }
 }

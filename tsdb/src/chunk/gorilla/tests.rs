@@ -1,7 +1,9 @@
 use bitvec::prelude::*;
 use proptest::prelude::*;
 
-use crate::chunk::fixtures::{assert_golden, awkward_value, each_bit_flip, each_truncation, example, series_values};
+use crate::chunk::fixtures::{
+    assert_golden, awkward_value, each_bit_flip, each_truncation, example, series_values,
+};
 use crate::sample::{Sample, Samples, stale_marker};
 
 use super::*;
@@ -85,14 +87,23 @@ fn samples() -> impl Strategy<Value = Vec<Sample>> {
     ];
     values.prop_flat_map(|values| {
         timestamps(values.len()).prop_map(move |timestamps| {
-            timestamps.into_iter().zip(&values).map(|(timestamp, &value)| sample(timestamp, value)).collect()
+            timestamps
+                .into_iter()
+                .zip(&values)
+                .map(|(timestamp, &value)| sample(timestamp, value))
+                .collect()
         })
     })
 }
 
 #[test]
 fn example_of_the_format_is_what_we_read_and_write() {
-    let samples = [sample(1_000, 1.0), sample(16_000, 1.0), sample(31_000, 1.0), sample(46_002, 1.5)];
+    let samples = [
+        sample(1_000, 1.0),
+        sample(16_000, 1.0),
+        sample(31_000, 1.0),
+        sample(46_002, 1.5),
+    ];
     let bytes = example(include_str!("FORMAT.md"));
     assert_eq!(encode(&samples), bytes);
     assert_eq!(decode_vec(&bytes), samples);
@@ -114,14 +125,31 @@ fn chunk_without_samples_is_two_zero_bytes() {
 
 #[test]
 fn steady_series_costs_two_bits_a_sample() {
-    let samples: Vec<_> = (0..1_002).map(|index| sample(index * 15_000, 3.0)).collect();
+    let samples: Vec<_> = (0..1_002)
+        .map(|index| sample(index * 15_000, 3.0))
+        .collect();
     // Header, first sample, second sample and 1,000 times two bits.
-    assert_eq!(encode(&samples).len(), 2 + 9 + 2 + (1 + 2_000usize).div_ceil(8));
+    assert_eq!(
+        encode(&samples).len(),
+        2 + 9 + 2 + (1 + 2_000usize).div_ceil(8)
+    );
 }
 
 #[test]
 fn differences_at_the_edges_of_each_width_come_back() {
-    for edge in [8_191i64, 8_192, 8_193, 65_535, 65_536, 65_537, 524_287, 524_288, 524_289, i64::MAX, i64::MIN] {
+    for edge in [
+        8_191i64,
+        8_192,
+        8_193,
+        65_535,
+        65_536,
+        65_537,
+        524_287,
+        524_288,
+        524_289,
+        i64::MAX,
+        i64::MIN,
+    ] {
         for dod in [edge, edge.wrapping_neg()] {
             let samples = [sample(0, 1.0), sample(0, 1.0), sample(dod, 1.0)];
             let bytes = encode(&samples);
@@ -219,7 +247,9 @@ fn iterator_ends_after_the_first_error() {
 
 #[test]
 fn full_chunk_holds_every_sample() {
-    let samples: Vec<_> = (0..SAMPLES_MAX as i64).map(|index| sample(index, (index % 3) as f64)).collect();
+    let samples: Vec<_> = (0..SAMPLES_MAX as i64)
+        .map(|index| sample(index, (index % 3) as f64))
+        .collect();
     assert_eq!(decode_vec(&encode(&samples)), samples);
 }
 
@@ -282,7 +312,11 @@ mod oracle {
                 put_dod(&mut bits, delta.wrapping_sub(last_delta));
             }
             last_delta = delta;
-            put_xor(&mut bits, sample.value.to_bits() ^ before.value.to_bits(), &mut window);
+            put_xor(
+                &mut bits,
+                sample.value.to_bits() ^ before.value.to_bits(),
+                &mut window,
+            );
         }
         bits.set_uninitialized(false);
         bits.into_vec()
@@ -340,7 +374,9 @@ mod oracle {
         fn take(&mut self, count: usize) -> u64 {
             let (taken, rest) = self.bits.split_at(count);
             self.bits = rest;
-            taken.iter().fold(0, |value, bit| value << 1 | u64::from(*bit))
+            taken
+                .iter()
+                .fold(0, |value, bit| value << 1 | u64::from(*bit))
         }
 
         fn uvarint(&mut self) -> u64 {
@@ -357,7 +393,9 @@ mod oracle {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Vec<Sample> {
-        let mut bits = Bits { bits: bytes.view_bits() };
+        let mut bits = Bits {
+            bits: bytes.view_bits(),
+        };
         let count = bits.take(16);
         let mut samples = Vec::new();
         let (mut timestamp, mut delta, mut value, mut window) = (0i64, 0u64, 0u64, (0, 0));

@@ -19,7 +19,10 @@ impl Widths {
         for number in numbers {
             counts[64 - number.leading_zeros() as usize] += 1;
         }
-        Self { counts, count: numbers.len() }
+        Self {
+            counts,
+            count: numbers.len(),
+        }
     }
 
     /// Finds the cheapest layout: narrower than the widest number if the exceptions cost less than they save.
@@ -28,8 +31,12 @@ impl Widths {
             return Layout::default();
         };
         let widest = widest as u32;
-        let mut best =
-            Layout { width: widest, high_width: 0, exceptions: 0, len: 1 + packed_len(self.count, widest) };
+        let mut best = Layout {
+            width: widest,
+            high_width: 0,
+            exceptions: 0,
+            len: 1 + packed_len(self.count, widest),
+        };
         let mut exceptions = 0;
         for width in (0..widest).rev() {
             let wider = usize::from(self.counts[width as usize + 1]);
@@ -39,10 +46,18 @@ impl Widths {
                 continue;
             }
             let high_width = widest - width;
-            let len =
-                1 + packed_len(self.count, width) + 2 + exceptions + packed_len(exceptions, high_width);
+            let len = 1
+                + packed_len(self.count, width)
+                + 2
+                + exceptions
+                + packed_len(exceptions, high_width);
             if len < best.len {
-                best = Layout { width, high_width, exceptions, len };
+                best = Layout {
+                    width,
+                    high_width,
+                    exceptions,
+                    len,
+                };
             }
         }
         best
@@ -61,13 +76,22 @@ pub(super) struct Layout {
 
 /// Appends a block.
 pub(super) fn write(numbers: &[u64], layout: Layout, out: &mut Vec<u8>) {
-    let Layout { width, high_width, exceptions, .. } = layout;
+    let Layout {
+        width,
+        high_width,
+        exceptions,
+        ..
+    } = layout;
     if exceptions == 0 {
         out.push(width as u8);
         pack(numbers, width, out);
         return;
     }
-    out.extend_from_slice(&[width as u8 | HAS_EXCEPTIONS, exceptions as u8, high_width as u8]);
+    out.extend_from_slice(&[
+        width as u8 | HAS_EXCEPTIONS,
+        exceptions as u8,
+        high_width as u8,
+    ]);
     pack(numbers, width, out);
     let mut highs = [0; BLOCK_LEN];
     let mut found = 0;
@@ -98,7 +122,11 @@ pub(super) fn read(reader: &mut ByteReader<'_>, numbers: &mut [u64]) -> Result<(
 }
 
 #[inline]
-fn read_packed(reader: &mut ByteReader<'_>, width: u32, numbers: &mut [u64]) -> Result<(), Malformed> {
+fn read_packed(
+    reader: &mut ByteReader<'_>,
+    width: u32,
+    numbers: &mut [u64],
+) -> Result<(), Malformed> {
     let rest = reader.clone().rest();
     let len = packed_len(numbers.len(), width);
     let packed = reader.bytes(len)?;
@@ -112,7 +140,11 @@ fn read_packed(reader: &mut ByteReader<'_>, width: u32, numbers: &mut [u64]) -> 
 }
 
 #[inline(never)]
-fn read_with_exceptions(reader: &mut ByteReader<'_>, width: u32, numbers: &mut [u64]) -> Result<(), Malformed> {
+fn read_with_exceptions(
+    reader: &mut ByteReader<'_>,
+    width: u32,
+    numbers: &mut [u64],
+) -> Result<(), Malformed> {
     let count = usize::from(reader.u8()?);
     let high_width = u32::from(reader.u8()?);
     if count == 0 || count > numbers.len() || high_width == 0 || width + high_width > 64 {

@@ -33,16 +33,33 @@ pub(crate) fn decode(
         Kind::Small => each(reader, count, unzigzag, sink),
         Kind::AboveMin => {
             let min = reader.varint()?;
-            each(reader, count, |stored| min.wrapping_add((stored << shift) as i64), sink)
+            each(
+                reader,
+                count,
+                |stored| min.wrapping_add((stored << shift) as i64),
+                sink,
+            )
         }
         Kind::Steps => {
             let first = reader.varint()?;
-            steps(reader, count, first, |stored| unzigzag(stored) << shift, sink)
+            steps(
+                reader,
+                count,
+                first,
+                |stored| unzigzag(stored) << shift,
+                sink,
+            )
         }
         Kind::StepsAboveMin => {
             let first = reader.varint()?;
             let min = reader.varint()?;
-            steps(reader, count, first, |stored| min.wrapping_add(stored as i64) << shift, sink)
+            steps(
+                reader,
+                count,
+                first,
+                |stored| min.wrapping_add(stored as i64) << shift,
+                sink,
+            )
         }
     }
 }
@@ -95,7 +112,10 @@ fn steps(
 }
 
 #[inline(always)]
-fn blocks(count: usize, mut read: impl FnMut(usize) -> Result<(), Malformed>) -> Result<(), Malformed> {
+fn blocks(
+    count: usize,
+    mut read: impl FnMut(usize) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     for _ in 0..count / BLOCK_LEN {
         read(BLOCK_LEN)?;
     }

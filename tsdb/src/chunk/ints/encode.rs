@@ -19,12 +19,13 @@ impl Encoder {
         let (first, rest) = numbers.split_first().expect("a stream has a number");
         let (mut any, mut step_min) = (0, i64::MAX);
         self.steps.clear();
-        self.steps.extend(numbers.iter().zip(rest).map(|(&before, &number)| {
-            let step = number.wrapping_sub(before);
-            any |= step;
-            step_min = step_min.min(step);
-            step
-        }));
+        self.steps
+            .extend(numbers.iter().zip(rest).map(|(&before, &number)| {
+                let step = number.wrapping_sub(before);
+                any |= step;
+                step_min = step_min.min(step);
+                step
+            }));
         if any == 0 {
             write_constant(*first, out);
             return;
@@ -35,17 +36,26 @@ impl Encoder {
         let step_min = step_min >> shift;
         let mut kind = Kind::StepsAboveMin;
         // The distance of two i64 fits an u64 when the smaller is taken from the larger.
-        self.best.fill(self.steps.iter().map(|step| (step >> shift).wrapping_sub(step_min) as u64));
+        self.best.fill(
+            self.steps
+                .iter()
+                .map(|step| (step >> shift).wrapping_sub(step_min) as u64),
+        );
         // With no step down, zigzag only adds a bit.
         if step_min < 0 {
-            self.other.fill(self.steps.iter().map(|step| zigzag(step >> shift)));
+            self.other
+                .fill(self.steps.iter().map(|step| zigzag(step >> shift)));
             if self.take_other_if_smaller() {
                 kind = Kind::Steps;
             }
         }
         // A number that jumps about its level is as far from it as ever, and its steps are the sum of two distances.
         let min = numbers.iter().copied().fold(*first, i64::min);
-        self.other.fill(numbers.iter().map(|number| number.wrapping_sub(min) as u64 >> shift));
+        self.other.fill(
+            numbers
+                .iter()
+                .map(|number| number.wrapping_sub(min) as u64 >> shift),
+        );
         if self.take_other_if_smaller() {
             kind = Kind::AboveMin;
         }
@@ -105,7 +115,11 @@ impl Plan {
         self.numbers.clear();
         self.numbers.extend(numbers);
         self.layouts.clear();
-        self.layouts.extend(self.numbers.chunks(BLOCK_LEN).map(|block| Widths::of(block).layout()));
+        self.layouts.extend(
+            self.numbers
+                .chunks(BLOCK_LEN)
+                .map(|block| Widths::of(block).layout()),
+        );
         self.len = self.layouts.iter().map(|layout| layout.len).sum();
     }
 

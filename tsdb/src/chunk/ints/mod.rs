@@ -26,7 +26,13 @@ enum Kind {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Self::Constant, Self::Steps, Self::StepsAboveMin, Self::Small, Self::AboveMin];
+        let all = [
+            Self::Constant,
+            Self::Steps,
+            Self::StepsAboveMin,
+            Self::Small,
+            Self::AboveMin,
+        ];
         all.into_iter().find(|&kind| kind as u8 == byte)
     }
 

@@ -22,7 +22,11 @@ pub(super) fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
             out.extend_from_slice(&word.to_le_bytes());
             used -= 64;
             // A shift by all 64 bits, which is not defined, is when nothing is left over.
-            word = if used == 0 { 0 } else { number >> (width - used) };
+            word = if used == 0 {
+                0
+            } else {
+                number >> (width - used)
+            };
         }
     }
     out.extend_from_slice(&word.to_le_bytes());
@@ -113,15 +117,20 @@ fn word(bytes: &[u8], start: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::BLOCK_LEN;
     use super::*;
+    use crate::chunk::ints::BLOCK_LEN;
 
     #[test]
     fn numbers_of_every_width_and_count_come_back() {
         for width in 0..=64 {
             for count in (0..=20).chain([63, 64, 127, BLOCK_LEN]) {
                 let numbers: Vec<u64> = (1..=count as u64)
-                    .map(|index| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).checked_shr(64 - width).unwrap_or(0))
+                    .map(|index| {
+                        index
+                            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                            .checked_shr(64 - width)
+                            .unwrap_or(0)
+                    })
                     .collect();
                 let mut bytes = Vec::new();
                 pack(&numbers, width, &mut bytes);

@@ -27,16 +27,18 @@ fn decode_vec(bytes: &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
 
 fn numbers() -> impl Strategy<Value = Vec<i64>> {
     let step = prop_oneof![8 => -4i64..4, 4 => 0i64..1_000, 1 => any::<i64>()];
-    (any::<i64>(), 0u32..20, prop::collection::vec(step, 1..400)).prop_map(|(first, shift, steps)| {
-        let mut at = first;
-        steps
-            .into_iter()
-            .map(|step| {
-                at = at.wrapping_add(step << shift);
-                at
-            })
-            .collect()
-    })
+    (any::<i64>(), 0u32..20, prop::collection::vec(step, 1..400)).prop_map(
+        |(first, shift, steps)| {
+            let mut at = first;
+            steps
+                .into_iter()
+                .map(|step| {
+                    at = at.wrapping_add(step << shift);
+                    at
+                })
+                .collect()
+        },
+    )
 }
 
 #[test]
@@ -80,7 +82,11 @@ fn one_wide_step_does_not_widen_its_block() {
 
 #[test]
 fn ends_of_the_range_come_back() {
-    for numbers in [[i64::MIN, i64::MAX, 0, i64::MIN], [i64::MAX, i64::MIN, -1, 1], [0, i64::MIN, 0, i64::MIN]] {
+    for numbers in [
+        [i64::MIN, i64::MAX, 0, i64::MIN],
+        [i64::MAX, i64::MIN, -1, 1],
+        [0, i64::MIN, 0, i64::MIN],
+    ] {
         assert_eq!(decode_vec(&encode(&numbers), 4), Ok(numbers.to_vec()));
         assert_eq!(decode_vec(&encode_small(&numbers), 4), Ok(numbers.to_vec()));
     }
@@ -88,7 +94,15 @@ fn ends_of_the_range_come_back() {
 
 #[test]
 fn reserved_bits_and_illegal_fields_are_refused() {
-    for bytes in [&[0, 0][..], &[6, 0], &[7, 0], &[0x11, 0], &[0x09, 1, 0], &[0x0a, 0, 0, 0], &[0x0a, 64, 0, 0]] {
+    for bytes in [
+        &[0, 0][..],
+        &[6, 0],
+        &[7, 0],
+        &[0x11, 0],
+        &[0x09, 1, 0],
+        &[0x0a, 0, 0, 0],
+        &[0x0a, 64, 0, 0],
+    ] {
         assert!(decode_vec(bytes, 2).is_err(), "{bytes:x?}");
     }
     let block: [&[u8]; 7] = [
@@ -110,9 +124,19 @@ fn reserved_bits_and_illegal_fields_are_refused() {
 
 #[test]
 fn every_truncation_is_noticed_and_no_flipped_bit_leads_to_a_panic() {
-    let numbers: Vec<i64> = (0..300).map(|index: i64| if index % 50 == 0 { index << 30 } else { index * 4 }).collect();
+    let numbers: Vec<i64> = (0..300)
+        .map(|index: i64| {
+            if index % 50 == 0 {
+                index << 30
+            } else {
+                index * 4
+            }
+        })
+        .collect();
     let bytes = encode(&numbers);
-    each_truncation(&bytes, |cut| assert!(decode_vec(cut, numbers.len()).is_err()));
+    each_truncation(&bytes, |cut| {
+        assert!(decode_vec(cut, numbers.len()).is_err());
+    });
     each_bit_flip(&bytes, |damaged| {
         if let Ok(decoded) = decode_vec(damaged, numbers.len()) {
             assert_eq!(decoded.len(), numbers.len());

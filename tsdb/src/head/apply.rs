@@ -1,0 +1,247 @@
+//! Taking frames up: what replay does with each, section by section.
+//!
+//! Rows and bases of different groups do not touch each other, so replay reads names, lone samples and tombstones of a
+//! segment first and then applies the groups' sections on several threads ([`ReplayWork`]).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::encoding::Malformed;
+use crate::error::Result;
+use crate::frame::{Base, DeletedRange, LoneSample, RowSection, Section, sections};
+use crate::time::Timestamp;
+
+use super::group::{Group, RowFault, Sealer};
+use super::layout::Layout;
+use super::tombstones::Deleted;
+use super::{GroupState, Head};
+
+/// Sections of groups, in the order of the log, that one thread applies.
+#[derive(Debug, Default)]
+pub(crate) struct ReplayWork<'a> {
+    steps: Vec<(u64, GroupStep<'a>)>,
+}
+
+#[derive(Debug)]
+enum GroupStep<'a> {
+    Base(Box<Base>),
+    Row(RowSection<'a>),
+}
+
+/// What replay met.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ApplyReport {
+    /// Samples in rows and alone.
+    pub(crate) samples: u64,
+    /// Rows that nothing could be done with.
+    pub(crate) lost_rows: u64,
+    /// Lone samples and tombstones whose series has no definition.
+    pub(crate) unknown_series: u64,
+    /// Sections that are not what the format says though their checksum is right.
+    pub(crate) malformed: u64,
+}
+
+impl ApplyReport {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.samples += other.samples;
+        self.lost_rows += other.lost_rows;
+        self.unknown_series += other.unknown_series;
+        self.malformed += other.malformed;
+    }
+}
+
+impl Head {
+    /// Takes up what a frame says of series, and hands what it says of groups to `work`, by group.
+    ///
+    /// `through` is the sequence a checkpoint covers: up to it only definitions count.
+    pub(crate) fn read_frame<'a>(&self, sequence: u64, body: &'a [u8], through: u64, work: &mut [ReplayWork<'a>], report: &mut ApplyReport) {
+        for section in sections(body) {
+            let result = match section {
+                Ok(Section::Definitions(mut reader)) => (|| {
+                    while let Some((id, pairs)) = reader.next()? {
+                        self.define(id, pairs.iter().copied());
+                        self.unstored.lock().push(id);
+                    }
+                    Ok(())
+                })(),
+                Ok(Section::Base(base)) => {
+                    let lane = (base.group % work.len() as u64) as usize;
+                    work[lane].steps.push((sequence, GroupStep::Base(Box::new(base))));
+                    Ok(())
+                }
+                Ok(Section::Row(row)) => {
+                    let lane = (row.group % work.len() as u64) as usize;
+                    work[lane].steps.push((sequence, GroupStep::Row(row)));
+                    Ok(())
+                }
+                Ok(Section::Lone(mut reader)) if sequence > through => (|| {
+                    while let Some(sample) = reader.next()? {
+                        self.replay_lone(sequence, &sample, report);
+                    }
+                    Ok(())
+                })(),
+                Ok(Section::Tombstones(ranges)) if sequence > through => self.apply_tombstones(sequence, &ranges, report),
+                Ok(Section::Lone(_) | Section::Tombstones(_) | Section::Unknown(_)) => Ok(()),
+                Err(malformed) => Err(malformed),
+            };
+            report.malformed += u64::from(result.is_err());
+        }
+    }
+
+    fn replay_lone(&self, sequence: u64, sample: &LoneSample, report: &mut ApplyReport) {
+        match self.slots.read().find(sample.id) {
+            Some(slot) => {
+                self.apply_lone(slot, sample.timestamp, sample.value, sequence);
+                report.samples += 1;
+            }
+            None => report.unknown_series += 1,
+        }
+    }
+
+    /// Takes a lone sample up.
+    pub(crate) fn apply_lone(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
+        self.lone.push(slot, timestamp, value, sequence, self.publisher.published());
+        self.note_time(timestamp);
+    }
+
+    /// Takes tombstones up.
+    pub(crate) fn apply_tombstones(&self, sequence: u64, ranges: &[DeletedRange], report: &mut ApplyReport) -> Result<(), Malformed> {
+        let mut tombstones = self.tombstones.write();
+        for range in ranges {
+            let Some(slot) = self.slots.read().find(range.id) else {
+                report.unknown_series += 1;
+                continue;
+            };
+            tombstones.add(slot, Deleted { sequence, first: range.first, last: range.last });
+            self.lone.delete(slot, range.first, range.last)?;
+        }
+        Ok(())
+    }
+
+    /// Applies the groups' sections of one lane.
+    pub(crate) fn apply_work(&self, segment: u64, work: ReplayWork<'_>, sealer: &mut Sealer) -> ApplyReport {
+        let mut report = ApplyReport::default();
+        let mut latest: Option<(u64, Arc<Group>)> = None;
+        for (sequence, step) in work.steps {
+            let id = match &step {
+                GroupStep::Base(base) => base.group,
+                GroupStep::Row(row) => row.group,
+            };
+            let group = match &latest {
+                Some((known, group)) if *known == id => Arc::clone(group),
+                _ => match (self.find_group(id), &step) {
+                    (Some(group), _) => group,
+                    (None, GroupStep::Base(base)) => self.create_group(id, base.ids.clone()),
+                    (None, GroupStep::Row(_)) => {
+                        // Its base is in a lost frame and no later one can tell how wide the row is.
+                        report.lost_rows += 1;
+                        continue;
+                    }
+                },
+            };
+            let mut state = group.state.write();
+            match step {
+                GroupStep::Base(base) => self.replay_base(&group, &mut state, &base, segment, sealer, &mut report),
+                GroupStep::Row(row) => self.replay_row(&group, &mut state, sequence, &row, sealer, &mut report),
+            }
+            drop(state);
+            latest = Some((id, group));
+        }
+        report
+    }
+
+    fn find_group(&self, id: u64) -> Option<Arc<Group>> {
+        let groups = self.groups.read();
+        groups.get(groups.find(id)?).cloned()
+    }
+
+    /// Makes a group that the log or a piece names.
+    pub(crate) fn create_group(&self, id: u64, ids: Vec<u64>) -> Arc<Group> {
+        self.next_group.fetch_max(id + 1, Ordering::Relaxed);
+        let group = Arc::new(Group::new(id, Arc::new(Layout::new(ids))));
+        group.state.write().is_known = false;
+        self.groups.write().insert(Arc::clone(&group));
+        group
+    }
+
+    fn replay_base(&self, group: &Group, state: &mut GroupState, base: &Base, segment: u64, sealer: &mut Sealer, report: &mut ApplyReport) {
+        if state.must_seal_before(base) {
+            let rows = state.open.len() as u64;
+            if state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer).is_err() {
+                report.lost_rows += rows;
+            }
+        }
+        let outcome = state.apply_base(base, segment);
+        report.lost_rows += outcome.lost_rows as u64;
+        for (id, newest) in outcome.leaving {
+            if let Some(slot) = self.slots.read().find(id) {
+                self.lone.note_newest(slot, newest);
+            }
+        }
+    }
+
+    fn replay_row(&self, group: &Group, state: &mut GroupState, sequence: u64, row: &RowSection<'_>, sealer: &mut Sealer, report: &mut ApplyReport) {
+        match state.apply_row(sequence, row) {
+            Ok(()) => {
+                self.note_time(state.last_timestamp);
+                report.samples += (state.layout.len() - state.absentees.len()) as u64;
+                self.seal_if_due(group, state, sealer);
+            }
+            // Counted when the next base comes, or at the end of the log.
+            Err(RowFault::Gap) => {}
+            Err(RowFault::Malformed(_)) => report.malformed += 1,
+        }
+    }
+
+    /// Ends a replay: homes are the groups' layouts, and groups whose state the log did not tell begin anew.
+    pub(crate) fn finish_replay(&self, sealer: &mut Sealer) -> u64 {
+        let mut lost = 0;
+        let groups = self.groups.read().all();
+        let mut slots = self.slots.write();
+        for (index, group) in &groups {
+            let mut state = group.state.write();
+            if !state.is_known && state.open.len() > 0 {
+                let rows = state.open.len() as u64;
+                if state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer).is_err() {
+                    lost += rows;
+                    state.drop_open();
+                }
+            }
+            lost += state.finish_replay();
+            for (position, &id) in state.layout.ids().iter().enumerate() {
+                let Some(slot) = slots.find(id) else { continue };
+                // A series may stand in the old layout of one group and the present one of another: the newest wins.
+                let rival = slots.get(slot).home().filter(|home| home != index);
+                let newer = rival.and_then(|rival| groups.iter().find(|(at, _)| *at == rival)).is_none_or(|(_, rival)| {
+                    rival.state.read().last_timestamp <= state.last_timestamp
+                });
+                if newer {
+                    slots.set_home(slot, *index, position as u16);
+                } else {
+                    slots.note_former(slot, *index);
+                }
+            }
+            note_former_members(&mut slots, *index, &state);
+        }
+        lost
+    }
+}
+
+/// Notes series that stand in pieces of a group but not in its layout.
+fn note_former_members(slots: &mut super::Slots, index: u32, state: &GroupState) {
+    let mut seen = Vec::new();
+    for piece in state.pieces.iter() {
+        let layout = Arc::as_ptr(&piece.layout);
+        if Arc::ptr_eq(&piece.layout, &state.layout) || seen.contains(&layout) {
+            continue;
+        }
+        seen.push(layout);
+        for (position, &id) in piece.layout.ids().iter().enumerate() {
+            if state.layout.position_of(id, position).is_none()
+                && let Some(slot) = slots.find(id)
+            {
+                slots.note_former(slot, index);
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The head made durable without the log, so that the log can be cut and a restart is short.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
+use crate::error::{Error, Result};
+use crate::frame::{DeletedRange, read_tombstones, write_tombstones};
+use crate::fs::{self, Fs, names};
+
+use super::group::Sealer;
+use super::layout::Layout;
+use super::lone::LoneSeries;
+use super::piece_files::PieceFileLen;
+use super::tombstones::Deleted;
+use super::Head;
+
+const MAGIC: &[u8; 8] = b"TSDBCKP1";
+const LONE_MAGIC: &[u8; 8] = b"TSDBLON1";
+
+/// Bytes after which a page of a lone file is closed.
+const LONE_PAGE_BYTES: usize = 64 * 1024;
+
+/// What a restart begins with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Everything up to this sequence is in piece files, the lone file and the series store.
+    pub(crate) sequence: u64,
+    /// First segment of the log that is still needed.
+    pub(crate) segment: u64,
+    /// Below it nothing is taken in order.
+    pub(crate) boundary: i64,
+    next_series: u64,
+    next_group: u64,
+    /// Number of the lone file, 0 for none.
+    pub(crate) lone_file: u64,
+    piece_files: Vec<PieceFileLen>,
+    tombstones: Vec<(u64, Vec<DeletedRange>)>,
+}
+
+impl Checkpoint {
+    /// Returns a checkpoint of nothing.
+    pub(crate) fn empty() -> Self {
+        Self { boundary: i64::MIN, ..Self::default() }
+    }
+
+    /// Reads the checkpoint of a database, if it has one.
+    pub(crate) fn load(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(names::CHECKPOINT);
+        if !fs.exists(&path).map_err(|error| Error::io("look for", &path, error))? {
+            return Ok(None);
+        }
+        let bytes = read_file(fs, &path)?;
+        if bytes.starts_with(b"TSDBCKP") && !bytes.starts_with(MAGIC) && ByteReader::checked(&bytes).is_ok() {
+            return Err(Error::unsupported(&path, "checkpoint of a newer version"));
+        }
+        Self::decode(&bytes).map(Some).map_err(|malformed| Error::corruption(&path, malformed.offset as u64, malformed.what))
+    }
+
+    /// Makes this the checkpoint of a database.
+    pub(crate) fn store(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
+        let path = dir.join(names::CHECKPOINT);
+        fs::replace(fs, &path, &self.encode()).map_err(|error| Error::io("replace", &path, error))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+        out.extend_from_slice(&self.segment.to_le_bytes());
+        out.extend_from_slice(&self.boundary.to_le_bytes());
+        out.extend_from_slice(&self.next_series.to_le_bytes());
+        out.extend_from_slice(&self.next_group.to_le_bytes());
+        out.extend_from_slice(&self.lone_file.to_le_bytes());
+        put_uvarint(&mut out, self.piece_files.len() as u64);
+        for file in &self.piece_files {
+            put_uvarint(&mut out, file.number);
+            put_uvarint(&mut out, file.len);
+        }
+        put_uvarint(&mut out, self.tombstones.len() as u64);
+        for (sequence, ranges) in &self.tombstones {
+            out.extend_from_slice(&sequence.to_le_bytes());
+            write_tombstones(&mut out, ranges);
+        }
+        seal(&mut out, 0);
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = ByteReader::checked(bytes)?;
+        if reader.bytes(MAGIC.len())? != MAGIC {
+            return Err(Malformed { what: "not a checkpoint of version 1", offset: 0 });
+        }
+        let mut checkpoint = Self {
+            sequence: reader.u64()?,
+            segment: reader.u64()?,
+            boundary: reader.i64()?,
+            next_series: reader.u64()?,
+            next_group: reader.u64()?,
+            lone_file: reader.u64()?,
+            ..Self::default()
+        };
+        for _ in 0..reader.uvarint_max(reader.remaining() / 2, "more piece files than bytes")? {
+            checkpoint.piece_files.push(PieceFileLen { number: reader.uvarint()?, len: reader.uvarint()? });
+        }
+        for _ in 0..reader.uvarint_max(reader.remaining() / 9, "more tombstones than bytes")? {
+            checkpoint.tombstones.push((reader.u64()?, read_tombstones(&mut reader)?));
+        }
+        reader.expect_end()?;
+        Ok(checkpoint)
+    }
+}
+
+/// What restoring a checkpoint met.
+#[derive(Debug, Default)]
+pub(crate) struct RestoreReport {
+    /// Damaged units, each costing what it held.
+    pub(crate) damage: Vec<Error>,
+    /// Samples in pieces and lone chunks are not counted, pieces are.
+    pub(crate) pieces: u64,
+}
+
+impl Head {
+    /// Restores what a checkpoint covers, except the definitions of series, which must be there.
+    pub(crate) fn restore(&self, checkpoint: &Checkpoint, fs: &dyn Fs, dir: &Path) -> Result<RestoreReport> {
+        let mut report = RestoreReport::default();
+        self.raise_boundary(checkpoint.boundary);
+        self.next_series.fetch_max(checkpoint.next_series, Ordering::Relaxed);
+        self.next_group.fetch_max(checkpoint.next_group, Ordering::Relaxed);
+        for &file in &checkpoint.piece_files {
+            if let Err(error) = self.restore_pieces(file, &mut report) {
+                report.damage.push(error);
+            }
+        }
+        if checkpoint.lone_file > 0 {
+            let path = dir.join(names::HEAD).join(names::lone(checkpoint.lone_file));
+            match read_file(fs, &path) {
+                Ok(bytes) => self.restore_lone(&bytes, &path, &mut report),
+                Err(error) => report.damage.push(error),
+            }
+        }
+        let mut tombstones = self.tombstones.write();
+        let slots = self.slots.read();
+        for (sequence, ranges) in &checkpoint.tombstones {
+            for range in ranges {
+                if let Some(slot) = slots.find(range.id) {
+                    tombstones.add(slot, Deleted { sequence: *sequence, first: range.first, last: range.last });
+                }
+            }
+        }
+        self.publisher.restart(checkpoint.sequence);
+        Ok(report)
+    }
+
+    fn restore_pieces(&self, file: PieceFileLen, report: &mut RestoreReport) -> Result<()> {
+        let mut damage = Vec::new();
+        let mut layouts: std::collections::HashMap<u64, std::sync::Arc<Layout>> = std::collections::HashMap::new();
+        let result = self.pieces.load(file, |header, found| {
+            let ids = match found.ids(header) {
+                Ok(ids) => ids,
+                Err(error) => {
+                    damage.push(error);
+                    return Ok(());
+                }
+            };
+            let known = layouts.get(&header.group).filter(|layout| layout.ids() == ids);
+            let layout = known.cloned().unwrap_or_else(|| std::sync::Arc::new(Layout::new(ids)));
+            layouts.insert(header.group, std::sync::Arc::clone(&layout));
+            let group = match self.groups.read().find(header.group).and_then(|index| self.groups.read().get(index).cloned()) {
+                Some(group) => group,
+                None => self.create_group(header.group, layout.ids().to_vec()),
+            };
+            group.state.write().attach(found.attach(header, layout));
+            self.note_time(header.first_timestamp);
+            self.note_time(header.last_timestamp);
+            report.pieces += 1;
+            Ok(())
+        });
+        report.damage.extend(damage);
+        result
+    }
+
+    fn restore_lone(&self, bytes: &[u8], path: &Path, report: &mut RestoreReport) {
+        let mut reader = ByteReader::new(bytes);
+        if reader.bytes(LONE_MAGIC.len()).ok() != Some(LONE_MAGIC) {
+            report.damage.push(Error::corruption(path, 0, "not a lone file of version 1"));
+            return;
+        }
+        while !reader.is_empty() {
+            let at = reader.position();
+            if let Err(malformed) = self.restore_lone_page(&mut reader) {
+                report.damage.push(Error::corruption(path, at as u64, malformed.what));
+                if reader.position() == at {
+                    // The length is not to be trusted, and without it the next page cannot be found.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn restore_lone_page(&self, reader: &mut ByteReader<'_>) -> Result<(), Malformed> {
+        let mut ahead = reader.clone();
+        let len = ahead.u32()? as usize;
+        let crc = ahead.u32()?;
+        let payload = ahead.bytes(len)?;
+        *reader = ahead;
+        if crc32(payload) != crc {
+            return Err(reader.malformed("checksum of a page of lone samples differs"));
+        }
+        let mut page = ByteReader::new(payload);
+        while !page.is_empty() {
+            let (id, series) = LoneSeries::read_stored(&mut page)?;
+            let Some(slot) = self.slots.read().find(id) else { continue };
+            series.for_each_timestamp_bound(|timestamp| self.note_time(timestamp));
+            self.lone.restore(slot, series);
+        }
+        Ok(())
+    }
+
+    /// Seals every group and describes the head as it is; the caller has begun a new segment of the log before.
+    ///
+    /// `sequence` is the last one before that segment. Afterwards the caller syncs the log, then the piece files and
+    /// the series store, and stores the checkpoint: in this order, so that no half of a commit survives its other half.
+    pub(crate) fn checkpoint(&self, sequence: u64, segment: u64, lone_file: u64, fs: &dyn Fs, dir: &Path) -> Result<Checkpoint> {
+        let mut sealer = Sealer::default();
+        for (_, group) in self.groups.read().all() {
+            // Taking the lock waits for a commit whose frame is in an older segment and not applied yet.
+            let mut state = group.state.write();
+            if state.open.rows.first().is_some_and(|row| row.sequence <= sequence) {
+                state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, &mut sealer)?;
+            }
+        }
+        let structure = self.structure.lock();
+        let lone = self.encode_lone();
+        let tombstones = self.tombstones_by_sequence(sequence);
+        let boundary = self.boundary();
+        drop(structure);
+        if let Some(lone) = &lone {
+            let path = dir.join(names::HEAD).join(names::lone(lone_file));
+            fs::replace(fs, &path, lone).map_err(|error| Error::io("write", &path, error))?;
+        }
+        Ok(Checkpoint {
+            sequence,
+            segment,
+            boundary,
+            next_series: self.next_series.load(Ordering::Relaxed),
+            next_group: self.next_group.load(Ordering::Relaxed),
+            lone_file: if lone.is_some() { lone_file } else { 0 },
+            piece_files: self.pieces.lengths(),
+            tombstones,
+        })
+    }
+
+    /// Returns the lone samples as a file, or `None` if there are none.
+    fn encode_lone(&self) -> Option<Vec<u8>> {
+        let mut file = LONE_MAGIC.to_vec();
+        let mut page = Vec::new();
+        let close = |page: &mut Vec<u8>, file: &mut Vec<u8>| {
+            if !page.is_empty() {
+                file.extend_from_slice(&(page.len() as u32).to_le_bytes());
+                file.extend_from_slice(&crc32(page).to_le_bytes());
+                file.append(page);
+            }
+        };
+        let slots = self.slots.read();
+        self.lone.for_each(|slot, series| {
+            series.write(slots.get(slot).id, self.config.range_ms, &mut page);
+            if page.len() >= LONE_PAGE_BYTES {
+                close(&mut page, &mut file);
+            }
+        });
+        close(&mut page, &mut file);
+        (file.len() > LONE_MAGIC.len()).then_some(file)
+    }
+
+    fn tombstones_by_sequence(&self, through: u64) -> Vec<(u64, Vec<DeletedRange>)> {
+        let slots = self.slots.read();
+        let mut by_sequence: Vec<(u64, Vec<DeletedRange>)> = Vec::new();
+        for (slot, deleted) in self.tombstones.read().all() {
+            if deleted.sequence > through {
+                continue;
+            }
+            let range = DeletedRange { id: slots.get(slot).id, first: deleted.first, last: deleted.last };
+            match by_sequence.last_mut() {
+                Some((sequence, ranges)) if *sequence == deleted.sequence => ranges.push(range),
+                _ => by_sequence.push((deleted.sequence, vec![range])),
+            }
+        }
+        by_sequence
+    }
+
+    /// Takes the ids of series that the series store does not have yet; [`Head::put_unstored_back`] if storing fails.
+    pub(crate) fn take_unstored(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.unstored.lock())
+    }
+
+    /// Puts ids back that could not be stored.
+    pub(crate) fn put_unstored_back(&self, ids: Vec<u64>) {
+        self.unstored.lock().extend(ids);
+    }
+}
+
+fn read_file(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
+    let file = fs.open_read(path).map_err(|error| Error::io("open", path, error))?;
+    let len = file.len().map_err(|error| Error::io("measure", path, error))?;
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_too_long| Error::limit("file exceeds the address space"))?];
+    file.read_at(&mut bytes, 0).map_err(|error| Error::io("read", path, error))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            sequence: 7,
+            segment: 3,
+            boundary: -1,
+            next_series: 100,
+            next_group: 4,
+            lone_file: 2,
+            piece_files: vec![PieceFileLen { number: 1, len: 28 }],
+            tombstones: vec![(5, vec![DeletedRange { id: 9, first: 0, last: 10 }])],
+        }
+    }
+
+    #[test]
+    fn checkpoint_comes_back() {
+        assert_eq!(Checkpoint::decode(&checkpoint().encode()), Ok(checkpoint()));
+    }
+
+    #[test]
+    fn every_damaged_checkpoint_is_refused() {
+        let mut bytes = checkpoint().encode();
+        for len in 0..bytes.len() {
+            assert!(Checkpoint::decode(&bytes[..len]).is_err());
+        }
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(Checkpoint::decode(&bytes).is_err());
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}

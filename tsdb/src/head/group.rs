@@ -1,0 +1,427 @@
+//! A group of series that are scraped together: its state, its open rows, its pieces.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::encoding::Malformed;
+use crate::error::Result;
+use crate::frame::{Base, RowSection};
+use crate::piece::{PieceEncoder, PieceRow};
+use crate::row::{RowState, RowView};
+use crate::time::{TimeRange, Timestamp};
+
+use super::layout::Layout;
+use super::piece_files::{Piece, PieceFiles};
+
+/// Rows after which a group is sealed. 32 rows cost 57 bytes a series while they are open; 64 cost half as much again
+/// and save nothing that is kept, because a flush joins the pieces of a block anyway.
+const ROWS_SEALED: usize = 32;
+
+/// Open bytes for each series after which a group is sealed early: noise does not compress, so waiting only costs memory.
+const OPEN_BYTES_PER_SERIES: usize = 128;
+
+/// Rows in a row that hold less than a quarter of the group, after which the layout is made anew.
+pub(crate) const THIN_ROWS_MAX: u8 = 4;
+
+/// A group. Whoever commits to it holds the upgradable lock from looking at the state to applying the row; readers
+/// hold the shared lock while they copy. Groups are locked in ascending order of their index; the log, the piece files
+/// and the lone stripes are locked after them.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: u64,
+    pub(crate) state: RwLock<GroupState>,
+}
+
+/// What a group holds.
+#[derive(Debug)]
+pub(crate) struct GroupState {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) state: RowState,
+    /// The state fits the newest row. False after a restart until the log gives a base.
+    pub(crate) is_known: bool,
+    /// Timestamp of the newest row, [`i64::MIN`] before the first.
+    pub(crate) last_timestamp: Timestamp,
+    /// No member has a sample newer than this, in a row or alone.
+    pub(crate) newest: Timestamp,
+    /// Number of the newest row, modulo 65536.
+    pub(crate) chain: u16,
+    /// The segment of the log that has a base for the present layout; 0 for none.
+    pub(crate) segment: u64,
+    /// Positions whose newest row is older than the newest row of the group, with its timestamp.
+    pub(crate) absentees: BTreeMap<u16, Timestamp>,
+    /// Rows that are not sealed. Readers share them; a row that comes meanwhile goes to a copy.
+    pub(crate) open: Arc<OpenRows>,
+    pub(crate) pieces: Arc<Vec<Arc<Piece>>>,
+    /// Rows up to this sequence are in pieces.
+    pub(crate) sealed_through: u64,
+    /// How many of the last commits held less than a quarter of the group.
+    pub(crate) thin_rows: u8,
+    /// Rows that were read behind a lost frame and wait for the next base.
+    waiting: Vec<WaitingRow>,
+}
+
+/// Rows of one layout and one block range.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OpenRows {
+    pub(crate) rows: Vec<OpenRow>,
+    bytes: Vec<u8>,
+    width: usize,
+}
+
+/// One open row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OpenRow {
+    pub(crate) timestamp: Timestamp,
+    pub(crate) sequence: u64,
+    offset: u32,
+}
+
+#[derive(Debug)]
+struct WaitingRow {
+    sequence: u64,
+    timestamp_delta: i64,
+    chain: u16,
+    row: Vec<u8>,
+}
+
+impl OpenRows {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Returns a row. The bytes were checked when they came in.
+    pub(crate) fn view(&self, index: usize) -> RowView<'_> {
+        let start = self.rows[index].offset as usize;
+        let end = self.rows.get(index + 1).map_or(self.bytes.len(), |next| next.offset as usize);
+        RowView::parse(&self.bytes[start..end], self.width).expect("rows are parsed before they are kept")
+    }
+
+    fn push(&mut self, timestamp: Timestamp, sequence: u64, row: &[u8]) {
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact(8);
+        }
+        // Doubling would leave half of the open bytes of all groups unused.
+        if self.bytes.capacity() - self.bytes.len() < row.len() {
+            self.bytes.reserve_exact(row.len() * 4);
+        }
+        self.rows.push(OpenRow { timestamp, sequence, offset: self.bytes.len() as u32 });
+        self.bytes.extend_from_slice(row);
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<OpenRow>() + self.bytes.capacity()
+    }
+}
+
+/// A row does not fit the state that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowFault {
+    /// A frame before it is lost: the row waits for the next base.
+    Gap,
+    /// Its bytes are no row of this width.
+    Malformed(Malformed),
+}
+
+impl Group {
+    pub(crate) fn new(id: u64, layout: Arc<Layout>) -> Self {
+        Self { id, state: RwLock::new(GroupState::new(layout)) }
+    }
+}
+
+impl GroupState {
+    fn new(layout: Arc<Layout>) -> Self {
+        let n = layout.len();
+        Self {
+            state: RowState::new(n),
+            is_known: true,
+            last_timestamp: i64::MIN,
+            newest: i64::MIN,
+            chain: 0,
+            segment: 0,
+            absentees: BTreeMap::new(),
+            open: Arc::new(OpenRows { width: n, ..OpenRows::default() }),
+            pieces: Arc::new(Vec::new()),
+            sealed_through: 0,
+            thin_rows: 0,
+            waiting: Vec::new(),
+            layout,
+        }
+    }
+
+    /// Returns the timestamp of a member's newest row, if it has one.
+    pub(crate) fn newest_row_of(&self, position: u16) -> Option<Timestamp> {
+        let newest = self.absentees.get(&position).copied().unwrap_or(self.last_timestamp);
+        (newest != i64::MIN).then_some(newest)
+    }
+
+    /// Takes the row of the frame `sequence` up: the same for a commit and for replay.
+    pub(crate) fn apply_row(&mut self, sequence: u64, section: &RowSection<'_>) -> Result<(), RowFault> {
+        if !self.is_known || section.chain != self.chain.wrapping_add(1) {
+            self.is_known = false;
+            self.waiting.push(WaitingRow {
+                sequence,
+                timestamp_delta: section.timestamp_delta,
+                chain: section.chain,
+                row: section.row.to_vec(),
+            });
+            return Err(RowFault::Gap);
+        }
+        let view = RowView::parse(section.row, self.layout.len()).map_err(RowFault::Malformed)?;
+        let timestamp = self.next_timestamp(section.timestamp_delta);
+        self.note_presence(&view, timestamp);
+        view.apply(&mut self.state);
+        self.chain = section.chain;
+        self.last_timestamp = timestamp;
+        self.newest = self.newest.max(timestamp);
+        if sequence > self.sealed_through {
+            Arc::make_mut(&mut self.open).push(timestamp, sequence, section.row);
+        }
+        Ok(())
+    }
+
+    /// Returns what a row must say so that it comes out at `timestamp`.
+    pub(crate) fn timestamp_delta(&self, timestamp: Timestamp) -> i64 {
+        timestamp.wrapping_sub(self.reference_timestamp())
+    }
+
+    fn next_timestamp(&self, delta: i64) -> Timestamp {
+        self.reference_timestamp().wrapping_add(delta)
+    }
+
+    fn reference_timestamp(&self) -> Timestamp {
+        if self.last_timestamp == i64::MIN { 0 } else { self.last_timestamp }
+    }
+
+    fn note_presence(&mut self, view: &RowView<'_>, timestamp: Timestamp) {
+        if view.is_full() && self.absentees.is_empty() {
+            return;
+        }
+        let before = self.last_timestamp;
+        self.absentees.retain(|&position, _| !view.has(usize::from(position)));
+        view.for_each_absent(|position| {
+            self.absentees.entry(position as u16).or_insert(before);
+        });
+        debug_assert!(timestamp > before);
+    }
+
+    /// Tells whether the open rows must be sealed before `base` is taken up: they walk back from the present state.
+    pub(crate) fn must_seal_before(&self, base: &Base) -> bool {
+        self.open.len() > 0 && (!self.is_known || self.layout.ids() != base.ids)
+    }
+
+    /// Takes a base up: the layout and the whole state become what it says.
+    ///
+    /// Rows that wait for it are walked back from it. The answer counts those that stay lost, and names members of the
+    /// old layout that the new one does not have, with their newest timestamps.
+    pub(crate) fn apply_base(&mut self, base: &Base, segment: u64) -> BaseOutcome {
+        debug_assert!(!self.must_seal_before(base));
+        let mut outcome = BaseOutcome { lost_rows: 0, leaving: Vec::new() };
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if self.layout.ids() != base.ids {
+            outcome.leaving = self.leaving(&base.ids);
+            outcome.lost_rows = waiting.len();
+            waiting.clear();
+            self.set_layout(Arc::new(Layout::new(base.ids.clone())));
+        }
+        outcome.lost_rows += self.recover(waiting, base);
+        self.state.clone_from(&base.state);
+        self.is_known = true;
+        self.last_timestamp = base.last_timestamp;
+        self.newest = self.newest.max(base.last_timestamp);
+        self.chain = base.chain;
+        self.segment = segment;
+        self.absentees = base.absentees.iter().copied().collect();
+        outcome
+    }
+
+    /// Returns members that `ids` does not have, with the timestamps of their newest rows.
+    fn leaving(&self, ids: &[u64]) -> Vec<(u64, Timestamp)> {
+        let staying: HashSet<u64> = ids.iter().copied().collect();
+        let members = self.layout.ids().iter().enumerate().filter(|(_, id)| !staying.contains(id));
+        members.filter_map(|(position, &id)| Some((id, self.newest_row_of(position as u16)?))).collect()
+    }
+
+    fn set_layout(&mut self, layout: Arc<Layout>) {
+        self.open = Arc::new(OpenRows { width: layout.len(), ..OpenRows::default() });
+        self.layout = layout;
+    }
+
+    /// Walks rows that wait back from the base behind them; returns how many cannot be.
+    fn recover(&mut self, waiting: Vec<WaitingRow>, base: &Base) -> usize {
+        let mut chain = base.chain;
+        let mut timestamp = base.last_timestamp;
+        let mut found = Vec::new();
+        let mut lost = waiting.len();
+        for row in waiting.into_iter().rev() {
+            if row.chain != chain || RowView::parse(&row.row, self.layout.len()).is_err() {
+                break;
+            }
+            lost -= 1;
+            let before = timestamp.wrapping_sub(row.timestamp_delta);
+            found.push((timestamp, row.sequence, row.row));
+            timestamp = before;
+            chain = chain.wrapping_sub(1);
+        }
+        for (timestamp, sequence, row) in found.into_iter().rev() {
+            if sequence > self.sealed_through {
+                Arc::make_mut(&mut self.open).push(timestamp, sequence, &row);
+            }
+        }
+        lost
+    }
+
+    /// Ends a replay; returns rows whose base never came. The open rows must have been sealed if the state is not known.
+    ///
+    /// A group the log told nothing of begins with an empty state: its next row is preceded by a base anyway.
+    pub(crate) fn finish_replay(&mut self) -> u64 {
+        let lost = std::mem::take(&mut self.waiting).len() as u64;
+        if !self.is_known {
+            debug_assert_eq!(self.open.len(), 0);
+            self.state = RowState::new(self.layout.len());
+            self.is_known = true;
+        }
+        self.segment = 0;
+        lost
+    }
+
+    /// Attaches a piece of an earlier run. Pieces of a group come in the order in which they were sealed.
+    pub(crate) fn attach(&mut self, piece: Arc<Piece>) {
+        let header = piece.header;
+        if self.layout.ids() != piece.layout.ids() {
+            self.set_layout(Arc::clone(&piece.layout));
+            self.state = RowState::new(self.layout.len());
+            self.absentees.clear();
+        }
+        self.is_known = false;
+        self.last_timestamp = self.last_timestamp.max(header.last_timestamp);
+        self.newest = self.newest.max(header.last_timestamp);
+        self.sealed_through = self.sealed_through.max(header.last_sequence);
+        Arc::make_mut(&mut self.pieces).push(piece);
+    }
+
+    /// Gives the group another list of members, in memory: the next row is preceded by a base. The open rows must have
+    /// been sealed. `floors` are the newest timestamps of members the group did not have before.
+    ///
+    /// Returns the members that leave, with their newest timestamps.
+    pub(crate) fn change_layout(&mut self, ids: Vec<u64>, floors: &HashMap<u64, Timestamp>) -> Vec<(u64, Timestamp)> {
+        debug_assert_eq!(self.open.len(), 0);
+        let leaving = self.leaving(&ids);
+        let mut state = RowState::new(ids.len());
+        let mut absentees = BTreeMap::new();
+        for (position, &id) in ids.iter().enumerate() {
+            let newest = match self.layout.position_of(id, position) {
+                Some(before) => {
+                    state.integers[position] = self.state.integers[before];
+                    state.scales[position] = self.state.scales[before];
+                    self.newest_row_of(before as u16).unwrap_or(i64::MIN)
+                }
+                None => floors.get(&id).copied().unwrap_or(i64::MIN),
+            };
+            if newest != self.last_timestamp {
+                absentees.insert(position as u16, newest);
+            }
+        }
+        self.state = state;
+        self.absentees = absentees;
+        self.set_layout(Arc::new(Layout::new(ids)));
+        self.segment = 0;
+        self.thin_rows = 0;
+        leaving
+    }
+
+    /// Tells whether it is time to seal.
+    pub(crate) fn is_due(&self, range_ms: i64) -> bool {
+        let rows = &self.open.rows;
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return false };
+        rows.len() >= ROWS_SEALED
+            || self.open.bytes.len() > OPEN_BYTES_PER_SERIES * self.layout.len() + 4096
+            || !TimeRange::aligned(first.timestamp, range_ms).contains(last.timestamp)
+    }
+
+    /// Seals the open rows of block ranges before that of `keep_from`; all of them for [`i64::MAX`].
+    ///
+    /// After an error the rows that were not sealed are still open.
+    pub(crate) fn seal(&mut self, group: u64, keep_from: Timestamp, range_ms: i64, files: &PieceFiles, sealer: &mut Sealer) -> Result<()> {
+        let range_of = |timestamp| TimeRange::aligned(timestamp, range_ms);
+        while let Some(first) = self.open.rows.first().copied() {
+            let range = range_of(first.timestamp);
+            if keep_from != i64::MAX && range.contains(keep_from) {
+                break;
+            }
+            let end = self.open.rows.partition_point(|row| range.contains(row.timestamp));
+            sealer.encode(group, self, end);
+            let piece = files.append(range, &sealer.bytes, &self.layout)?;
+            self.sealed_through = self.sealed_through.max(piece.header.last_sequence);
+            Arc::make_mut(&mut self.pieces).push(piece);
+            self.drop_rows(end);
+        }
+        Ok(())
+    }
+
+    /// Gives up the open rows.
+    pub(crate) fn drop_open(&mut self) {
+        self.open = Arc::new(OpenRows { width: self.layout.len(), ..OpenRows::default() });
+    }
+
+    fn drop_rows(&mut self, count: usize) {
+        let hint = self.open.bytes.len();
+        let mut open = OpenRows { width: self.layout.len(), ..OpenRows::default() };
+        if count < self.open.len() {
+            for index in count..self.open.len() {
+                let row = self.open.rows[index];
+                let end = self.open.rows.get(index + 1).map_or(self.open.bytes.len(), |next| next.offset as usize);
+                open.push(row.timestamp, row.sequence, &self.open.bytes[row.offset as usize..end]);
+            }
+        } else {
+            // The next run is about as long as this one: one allocation instead of many that fragment.
+            open.rows.reserve_exact(ROWS_SEALED);
+            open.bytes.reserve_exact(hint + hint / 32);
+        }
+        self.open = Arc::new(open);
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let state = self.state.integers.capacity() * size_of::<i64>() + self.state.scales.capacity();
+        let pieces = self.pieces.len() * (size_of::<Piece>() + size_of::<usize>() + 16);
+        size_of::<Group>() + state + pieces + self.open.memory_bytes() + self.layout.memory_bytes() + self.absentees.len() * 16
+    }
+}
+
+/// Scratch memory for sealing; each committer has its own.
+#[derive(Debug, Default)]
+pub(crate) struct Sealer {
+    encoder: PieceEncoder,
+    bytes: Vec<u8>,
+}
+
+impl Sealer {
+    /// Encodes the first `end` open rows of a group.
+    fn encode(&mut self, group: u64, state: &GroupState, end: usize) {
+        let open = &state.open;
+        let row = |index: usize| PieceRow {
+            timestamp: open.rows[index].timestamp,
+            sequence: open.rows[index].sequence,
+            row: open.view(index),
+        };
+        let rows: Vec<PieceRow<'_>> = (0..end).map(row).collect();
+        self.bytes.clear();
+        if end == open.len() {
+            self.encoder.encode(group, state.layout.ids(), &rows, &state.state, &mut self.bytes);
+            return;
+        }
+        let mut earlier = state.state.clone();
+        for index in (end..open.len()).rev() {
+            open.view(index).invert(&mut earlier);
+        }
+        self.encoder.encode(group, state.layout.ids(), &rows, &earlier, &mut self.bytes);
+    }
+}
+
+/// What became of a base.
+#[derive(Debug)]
+pub(crate) struct BaseOutcome {
+    pub(crate) lost_rows: usize,
+    pub(crate) leaving: Vec<(u64, Timestamp)>,
+}

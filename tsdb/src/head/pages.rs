@@ -1,0 +1,38 @@
+//! A growing array whose elements never move.
+
+/// Elements of a page.
+const PAGE: usize = 4096;
+
+/// An array in pages: growing it copies nothing, so no append waits for a reallocation of millions of elements.
+#[derive(Debug)]
+pub(super) struct Pages<T> {
+    pages: Vec<Box<[T]>>,
+    len: usize,
+}
+
+impl<T: Clone + Default> Pages<T> {
+    pub(super) const fn new() -> Self {
+        Self { pages: Vec::new(), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&T> {
+        if index < self.len { self.pages.get(index / PAGE).map(|page| &page[index % PAGE]) } else { None }
+    }
+
+    /// Returns an element to change, growing the array to hold it.
+    pub(super) fn slot(&mut self, index: usize) -> &mut T {
+        while self.pages.len() <= index / PAGE {
+            self.pages.push(vec![T::default(); PAGE].into_boxed_slice());
+        }
+        self.len = self.len.max(index + 1);
+        &mut self.pages[index / PAGE][index % PAGE]
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.pages.len() * PAGE * size_of::<T>()
+    }
+}

@@ -1,0 +1,169 @@
+//! Where each series of the head is.
+//!
+//! A series has a slot of the index while it is in the head, and an id for ever. References that callers hold are ids:
+//! they are never given out twice, so a stale one is noticed.
+
+use std::collections::HashMap;
+
+use super::pages::Pages;
+
+/// No slot, or no group.
+const NONE: u32 = u32::MAX;
+
+/// Ids of one page of the id table.
+const ID_PAGE: u64 = 4096;
+
+/// What is known of the series in a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    /// The series; 0 if the slot is free.
+    pub(crate) id: u64,
+    group: u32,
+    /// Position in the group's layout.
+    pub(crate) position: u16,
+    /// The log holds its definition.
+    pub(crate) is_defined: bool,
+    /// It was named by an appender since the last collection.
+    pub(crate) is_fresh: bool,
+}
+
+impl Slot {
+    /// Returns the series' home group.
+    pub(crate) fn home(&self) -> Option<u32> {
+        (self.group != NONE).then_some(self.group)
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { id: 0, group: NONE, position: 0, is_defined: false, is_fresh: false }
+    }
+}
+
+/// The slots, and the way to them by id.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slots: Pages<Slot>,
+    /// Slots by id. Ids only grow, so the first pages empty under churn and are let go.
+    by_id: Vec<Option<Box<[u32]>>>,
+    /// Groups a series was in before, while they hold data of it.
+    former: HashMap<u32, Vec<u32>>,
+    /// Older ids of a series that was forgotten and came back.
+    aliases: HashMap<u32, Vec<u64>>,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Self { slots: Pages::new(), by_id: Vec::new(), former: HashMap::new(), aliases: HashMap::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the slot of a series.
+    #[inline]
+    pub(crate) fn find(&self, id: u64) -> Option<u32> {
+        let page = self.by_id.get((id / ID_PAGE) as usize)?.as_ref()?;
+        let slot = page[(id % ID_PAGE) as usize];
+        (slot != NONE).then_some(slot)
+    }
+
+    /// Returns what is known of a slot.
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> Slot {
+        self.slots.get(slot as usize).copied().unwrap_or_default()
+    }
+
+    /// Puts a series into a slot. A slot may be reached by several ids: a series that came back after it was forgotten.
+    pub(crate) fn put(&mut self, slot: u32, id: u64) {
+        let page = (id / ID_PAGE) as usize;
+        if self.by_id.len() <= page {
+            self.by_id.resize(page + 1, None);
+        }
+        let page = self.by_id[page].get_or_insert_with(|| vec![NONE; ID_PAGE as usize].into_boxed_slice());
+        page[(id % ID_PAGE) as usize] = slot;
+        let known = self.slots.slot(slot as usize);
+        if known.id != 0 && known.id != id {
+            self.aliases.entry(slot).or_default().push(known.id.min(id));
+        }
+        // The newest id is the one that is written from now on.
+        known.id = known.id.max(id);
+    }
+
+    /// Frees a slot and forgets the ids that lead to it.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.former.remove(&slot);
+        let id = self.get(slot).id;
+        for id in self.aliases.remove(&slot).unwrap_or_default().into_iter().chain([id]) {
+            if let Some(Some(page)) = self.by_id.get_mut((id / ID_PAGE) as usize) {
+                page[(id % ID_PAGE) as usize] = NONE;
+            }
+        }
+        *self.slots.slot(slot as usize) = Slot::default();
+    }
+
+    /// Lets go of pages of the id table that no id leads through any more.
+    pub(crate) fn release_pages(&mut self) {
+        for page in &mut self.by_id {
+            if page.as_ref().is_some_and(|slots| slots.iter().all(|slot| *slot == NONE)) {
+                *page = None;
+            }
+        }
+    }
+
+    pub(crate) fn mark_defined(&mut self, slot: u32) {
+        self.slots.slot(slot as usize).is_defined = true;
+    }
+
+    pub(crate) fn set_fresh(&mut self, slot: u32, is_fresh: bool) {
+        self.slots.slot(slot as usize).is_fresh = is_fresh;
+    }
+
+    /// Gives a series a home.
+    pub(crate) fn set_home(&mut self, slot: u32, group: u32, position: u16) {
+        self.leave(slot, group);
+        let known = self.slots.slot(slot as usize);
+        known.group = group;
+        known.position = position;
+    }
+
+    /// Takes a series' home away; the group still holds what it has of it.
+    pub(crate) fn clear_home(&mut self, slot: u32) {
+        self.leave(slot, NONE);
+        self.slots.slot(slot as usize).group = NONE;
+    }
+
+    fn leave(&mut self, slot: u32, to: u32) {
+        let from = self.get(slot).group;
+        if from != NONE && from != to {
+            self.note_former(slot, from);
+        }
+    }
+
+    /// Notes that a group that is not the series' home holds data of it.
+    pub(crate) fn note_former(&mut self, slot: u32, group: u32) {
+        let groups = self.former.entry(slot).or_default();
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+
+    /// Returns the groups that hold data of a series besides its home.
+    pub(crate) fn former(&self, slot: u32) -> &[u32] {
+        self.former.get(&slot).map_or(&[], Vec::as_slice)
+    }
+
+    /// Forgets former homes that `keep` does not want.
+    pub(crate) fn retain_former(&mut self, mut keep: impl FnMut(u32, u32) -> bool) {
+        self.former.retain(|&slot, groups| {
+            groups.retain(|&group| keep(slot, group));
+            !groups.is_empty()
+        });
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let ids = self.by_id.iter().flatten().count() * ID_PAGE as usize * size_of::<u32>();
+        self.slots.memory_bytes() + ids + self.former.len() * 64
+    }
+}

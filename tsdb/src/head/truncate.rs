@@ -1,0 +1,164 @@
+//! Letting go of what blocks hold, and of series nothing is known of.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::Result;
+use crate::time::{TimeRange, Timestamp};
+
+use super::group::Sealer;
+use super::{Head, Slot};
+
+/// Series that are removed under one hold of the index' lock.
+const BATCH: u32 = 256;
+
+impl Head {
+    /// Prepares what lies below `boundary` for a flush: nothing goes there in order any more, rows there are sealed and
+    /// lone chunks closed. Returns the sequence through which everything below the boundary now stands still.
+    pub(crate) fn settle(&self, boundary: Timestamp, last_sequence: impl FnOnce() -> u64) -> Result<u64> {
+        self.raise_boundary(boundary);
+        let mut sealer = Sealer::default();
+        for (_, group) in self.groups.read().all() {
+            // Taking the lock waits for a commit that looked at the boundary before it moved.
+            let mut state = group.state.write();
+            let Some(first) = state.open.rows.first() else { continue };
+            if first.timestamp < boundary {
+                let newest = state.open.rows.last().map_or(boundary, |row| row.timestamp);
+                let keep_from = if newest >= boundary { newest } else { i64::MAX };
+                state.seal(group.id, keep_from, self.config.range_ms, &self.pieces, &mut sealer)?;
+            }
+        }
+        let structure = self.structure.lock();
+        self.lone.close_all();
+        let sequence = last_sequence();
+        drop(structure);
+        self.publisher.wait(sequence);
+        Ok(sequence)
+    }
+
+    /// Returns the aligned ranges below `boundary` that the head has data in, oldest first.
+    pub(crate) fn ranges_before(&self, boundary: Timestamp) -> Vec<TimeRange> {
+        let mut ranges = self.lone.ranges_before(boundary);
+        for (_, group) in self.groups.read().all() {
+            let state = group.state.read();
+            let rows = state.open.rows.iter().map(|row| row.timestamp);
+            let pieces = state.pieces.iter().map(|piece| piece.header.first_timestamp);
+            for timestamp in rows.chain(pieces).filter(|timestamp| *timestamp < boundary) {
+                let range = TimeRange::aligned(timestamp, self.config.range_ms);
+                if !ranges.contains(&range) {
+                    ranges.push(range);
+                }
+            }
+        }
+        ranges.sort_by_key(|range| range.start);
+        ranges
+    }
+
+    /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
+    pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
+        for (_, group) in self.groups.read().all() {
+            let mut state = group.state.write();
+            let is_flushed =
+                |last_timestamp: Timestamp, last_sequence: u64| last_timestamp < boundary && last_sequence <= sequence;
+            if state.pieces.iter().any(|piece| is_flushed(piece.header.last_timestamp, piece.header.last_sequence)) {
+                let kept = state.pieces.iter().filter(|piece| !is_flushed(piece.header.last_timestamp, piece.header.last_sequence));
+                state.pieces = Arc::new(kept.cloned().collect());
+            }
+        }
+        self.lone.truncate(boundary, sequence);
+        self.collect(boundary);
+        self.update_span();
+        self.pieces.remove_before(boundary)
+    }
+
+    /// Forgets groups without data and series that are in none.
+    fn collect(&self, boundary: Timestamp) {
+        let structure = self.structure.lock();
+        let dead: Vec<u32> = {
+            let groups = self.groups.read();
+            let is_dead = |group: &super::Group| {
+                let state = group.state.read();
+                state.open.len() == 0 && state.pieces.is_empty() && state.last_timestamp < boundary
+            };
+            groups.all().iter().filter(|(_, group)| is_dead(group)).map(|(index, _)| *index).collect()
+        };
+        for &index in &dead {
+            self.bury(index);
+        }
+        let groups = self.groups.read();
+        self.slots.write().retain_former(|_, group| groups.get(group).is_some_and(|group| !group.state.read().pieces.is_empty()));
+        drop(groups);
+        self.collect_series(boundary);
+        drop(structure);
+    }
+
+    fn bury(&self, index: u32) {
+        let mut groups = self.groups.write();
+        let Some(group) = groups.get(index).cloned() else { return };
+        groups.remove(index);
+        drop(groups);
+        let mut slots = self.slots.write();
+        for &id in group.state.read().layout.ids() {
+            if let Some(slot) = slots.find(id)
+                && slots.get(slot).home() == Some(index)
+            {
+                slots.clear_home(slot);
+            }
+        }
+        slots.retain_former(|_, group| group != index);
+    }
+
+    fn collect_series(&self, boundary: Timestamp) {
+        // An appender that is open may hold references that no frame has named: those series stay for this time.
+        let no_appender = self.open_appenders.load(Ordering::SeqCst) == 0;
+        let count = self.slots.read().len() as u32;
+        let is_gone = |slot: u32, known: &Slot, former: &[u32]| {
+            known.id != 0
+                && known.home().is_none()
+                && former.is_empty()
+                && (no_appender || !known.is_fresh)
+                && !self.lone.is_needed(slot, boundary)
+        };
+        let mut start = 0;
+        while start < count {
+            let end = (start + BATCH).min(count);
+            let any_gone = {
+                let slots = self.slots.read();
+                (start..end).any(|slot| is_gone(slot, &slots.get(slot), slots.former(slot)))
+            };
+            if any_gone {
+                // Looked at again under both locks: a name that is resolved meanwhile keeps its series.
+                let mut index = self.index.write();
+                let mut slots = self.slots.write();
+                for slot in start..end {
+                    if is_gone(slot, &slots.get(slot), slots.former(slot)) {
+                        index.remove(slot);
+                        slots.remove(slot);
+                        self.lone.remove(slot);
+                        self.counters.series_removed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+            if no_appender {
+                let mut slots = self.slots.write();
+                (start..end).filter(|&slot| slots.get(slot).is_fresh).collect::<Vec<_>>().into_iter().for_each(|slot| slots.set_fresh(slot, false));
+            }
+            start = end;
+        }
+        let mut slots = self.slots.write();
+        slots.release_pages();
+        self.tombstones.write().truncate(boundary, |slot| slots.get(slot).id == 0);
+    }
+
+    /// Finds the oldest timestamp that is left.
+    fn update_span(&self) {
+        let mut oldest = self.lone.span().map_or(i64::MAX, |(first, _)| first);
+        for (_, group) in self.groups.read().all() {
+            let state = group.state.read();
+            let pieces = state.pieces.first().map(|piece| piece.header.first_timestamp);
+            let rows = state.open.rows.first().map(|row| row.timestamp);
+            oldest = pieces.into_iter().chain(rows).fold(oldest, Timestamp::min);
+        }
+        self.min_time.store(oldest, Ordering::Relaxed);
+    }
+}

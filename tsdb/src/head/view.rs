@@ -1,0 +1,339 @@
+//! Reading the head.
+//!
+//! A view fixes the sequence it sees. Series are found at once; what they hold is copied in batches as the cursor
+//! comes to them, each group under its shared lock for as long as it takes to copy a few words and count references.
+//! Rows that came after the view are inverted on the way back and not returned.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::index::Cardinality;
+use crate::labels::{Labels, Matcher};
+use crate::row::walk_back;
+use crate::sample::{Sample, Samples};
+use crate::source::{SeriesCursor, SeriesData, SeriesSource, SourceSeries};
+use crate::time::{TimeRange, Timestamp};
+
+use super::Head;
+use super::group::{GroupState, OpenRows};
+use super::lone::LoneSeries;
+use super::piece_files::Piece;
+use super::tombstones::Deleted;
+
+/// Series whose content is copied at a time.
+const BATCH: usize = 512;
+
+/// The head as it was at one sequence.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadView {
+    head: Arc<Head>,
+    published: u64,
+}
+
+impl HeadView {
+    /// Returns a view of everything that is published.
+    pub(crate) fn new(head: Arc<Head>) -> Self {
+        let published = head.publisher.published();
+        Self { head, published }
+    }
+
+    /// Returns a view of everything up to `sequence`, published or not.
+    pub(crate) fn at(head: Arc<Head>, sequence: u64) -> Self {
+        Self { head, published: sequence }
+    }
+
+    fn find(&self, matchers: &[Matcher]) -> Vec<(u32, u64)> {
+        let found = self.head.index.read().select(matchers);
+        let slots = self.head.slots.read();
+        found.into_iter().map(|slot| (slot, slots.get(slot).id)).collect()
+    }
+
+    fn cursor(&self, found: Vec<(u32, u64)>, range: TimeRange) -> HeadCursor {
+        HeadCursor { view: self.clone(), range, found, next: 0, batch: Vec::new().into_iter() }
+    }
+
+    /// Returns the labels of series that match and have a sample in `range`.
+    fn labels_in(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>> {
+        let mut cursor = self.cursor(self.find(matchers), range);
+        let mut labels = Vec::new();
+        while let Some(series) = cursor.next()? {
+            labels.push(series.labels);
+        }
+        Ok(labels)
+    }
+}
+
+impl SeriesSource for HeadView {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesCursor>> {
+        Ok(Box::new(self.cursor(self.find(matchers), range)))
+    }
+
+    fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
+        let labels = self.labels_in(matchers, range)?;
+        Ok(labels.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect())
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
+        let labels = self.labels_in(matchers, range)?;
+        Ok(labels.iter().filter_map(|labels| labels.get(name).map(str::to_owned)).collect())
+    }
+
+    fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()> {
+        self.head.index.read().cardinality(cardinality);
+        Ok(())
+    }
+}
+
+struct HeadCursor {
+    view: HeadView,
+    range: TimeRange,
+    found: Vec<(u32, u64)>,
+    next: usize,
+    batch: std::vec::IntoIter<SourceSeries>,
+}
+
+impl SeriesCursor for HeadCursor {
+    fn next(&mut self) -> Result<Option<SourceSeries>> {
+        loop {
+            if let Some(series) = self.batch.next() {
+                return Ok(Some(series));
+            }
+            if self.next >= self.found.len() {
+                return Ok(None);
+            }
+            let end = (self.next + BATCH).min(self.found.len());
+            let batch = self.view.copy(&self.found[self.next..end], self.range);
+            self.next = end;
+            self.batch = batch.into_iter();
+        }
+    }
+}
+
+/// What all series of a group share in a view.
+#[derive(Debug)]
+struct GroupCopy {
+    open: Arc<OpenRows>,
+    pieces: Arc<Vec<Arc<Piece>>>,
+}
+
+/// One series of the head.
+#[derive(Debug)]
+struct HeadSeries {
+    id: u64,
+    published: u64,
+    /// The home group last, groups the series was in before it.
+    groups: Vec<(Arc<GroupCopy>, usize)>,
+    /// The position's integer and scale after the newest open row of the home group.
+    state: Option<(i64, u8)>,
+    lone: Option<LoneSeries>,
+    deleted: Vec<Deleted>,
+}
+
+/// Where a series of a batch stands.
+struct Place {
+    slot: u32,
+    id: u64,
+    home: Option<(u32, u16)>,
+    former: Vec<u32>,
+}
+
+impl HeadView {
+    /// Copies what a batch of series holds; leaves out those without a sample in `range`.
+    fn copy(&self, found: &[(u32, u64)], range: TimeRange) -> Vec<SourceSeries> {
+        let head = &*self.head;
+        let places: Vec<Place> = {
+            let slots = head.slots.read();
+            let places = found.iter().map(|&(slot, id)| {
+                let known = slots.get(slot);
+                // A slot that is somebody else's by now held nothing when the view was made.
+                let is_same = known.id == id && known.is_defined;
+                let home = known.home().filter(|_| is_same).map(|home| (home, known.position));
+                let former = if is_same { slots.former(slot).to_vec() } else { Vec::new() };
+                Place { slot, id: if is_same { id } else { 0 }, home, former }
+            });
+            places.collect()
+        };
+        let mut series: Vec<HeadSeries> = places.iter().map(|place| self.copy_alone(place)).collect();
+        let mut by_group: BTreeMap<u32, Vec<(usize, Option<u16>)>> = BTreeMap::new();
+        for (index, place) in places.iter().enumerate() {
+            for &group in &place.former {
+                by_group.entry(group).or_default().push((index, None));
+            }
+            if let Some((group, position)) = place.home {
+                by_group.entry(group).or_default().push((index, Some(position)));
+            }
+        }
+        for (group, members) in by_group {
+            let Some(group) = head.groups.read().get(group).cloned() else { continue };
+            let state = group.state.read();
+            copy_group(&state, &members, &mut series);
+        }
+        let index = head.index.read();
+        let mut copied = Vec::with_capacity(series.len());
+        for (place, series) in places.iter().zip(series) {
+            if place.id != 0 && series.overlaps(range) {
+                copied.push(SourceSeries { labels: index.labels(place.slot), data: Arc::new(series) });
+            }
+        }
+        copied
+    }
+
+    fn copy_alone(&self, place: &Place) -> HeadSeries {
+        let (lone, deleted) = if place.id == 0 {
+            (None, Vec::new())
+        } else {
+            let deleted = self.head.tombstones.read().get(place.slot).to_vec();
+            (self.head.lone.get(place.slot), deleted)
+        };
+        HeadSeries { id: place.id, published: self.published, groups: Vec::new(), state: None, lone, deleted }
+    }
+
+    /// Returns the value of a series at one time, seen or not: what a commit compares a sample with.
+    pub(crate) fn value_at(head: &Head, slot: u32, id: u64, timestamp: Timestamp, states: &HashMap<u32, &GroupState>) -> Result<Option<f64>> {
+        let slots = head.slots.read();
+        let known = slots.get(slot);
+        let home = known.home().map(|home| (home, known.position));
+        let former = slots.former(slot).to_vec();
+        drop(slots);
+        let deleted = head.tombstones.read().get(slot).to_vec();
+        let mut series =
+            vec![HeadSeries { id, published: u64::MAX, groups: Vec::new(), state: None, lone: head.lone.get(slot), deleted }];
+        for group in former {
+            match states.get(&group) {
+                Some(state) => copy_group(state, &[(0, None)], &mut series),
+                None => {
+                    if let Some(group) = head.groups.read().get(group).cloned() {
+                        copy_group(&group.state.read(), &[(0, None)], &mut series);
+                    }
+                }
+            }
+        }
+        if let Some((home, position)) = home
+            && let Some(state) = states.get(&home)
+        {
+            copy_group(state, &[(0, Some(position))], &mut series);
+        }
+        let mut samples = Samples::default();
+        series[0].read(TimeRange::closed(timestamp, timestamp), &mut samples)?;
+        Ok(samples.values.first().copied())
+    }
+}
+
+fn copy_group(state: &GroupState, members: &[(usize, Option<u16>)], series: &mut [HeadSeries]) {
+    let copy = Arc::new(GroupCopy { open: Arc::clone(&state.open), pieces: Arc::clone(&state.pieces) });
+    for &(index, position) in members {
+        let series = &mut series[index];
+        if let Some(position) = position {
+            let position = usize::from(position);
+            series.state = Some((state.state.integers[position], state.state.scales[position]));
+            series.groups.push((Arc::clone(&copy), position));
+        } else {
+            series.groups.push((Arc::clone(&copy), usize::MAX));
+        }
+    }
+}
+
+impl HeadSeries {
+    fn keeps(&self, range: TimeRange, timestamp: Timestamp, sequence: u64) -> bool {
+        sequence <= self.published
+            && range.contains(timestamp)
+            && !self.deleted.iter().any(|deleted| deleted.sequence <= self.published && deleted.hides(timestamp, sequence))
+    }
+
+    /// Tells whether a sample may lie in `range`; cheap, so it may say yes where only absence is recorded.
+    fn overlaps(&self, range: TimeRange) -> bool {
+        if self.lone.as_ref().is_some_and(|lone| lone.overlaps(range)) {
+            return true;
+        }
+        self.groups.iter().any(|(group, position)| {
+            let open = *position != usize::MAX
+                && group.open.rows.iter().any(|row| row.sequence <= self.published && range.contains(row.timestamp));
+            open || group.pieces.iter().any(|piece| self.piece_overlaps(piece, *position, range))
+        })
+    }
+
+    fn piece_overlaps(&self, piece: &Piece, hint: usize, range: TimeRange) -> bool {
+        let header = &piece.header;
+        header.first_sequence <= self.published
+            && TimeRange::closed(header.first_timestamp, header.last_timestamp).overlaps(&range)
+            && piece.layout.position_of(self.id, hint).is_some()
+    }
+
+    fn read_rows(&self, range: TimeRange, out: &mut Samples) {
+        let (Some((group, position)), Some((integer, scale))) = (self.groups.last(), self.state) else { return };
+        let open = &*group.open;
+        let count = open.len();
+        let start = out.len();
+        let backwards = (0..count).rev().map(|index| open.view(index));
+        walk_back(backwards, *position, integer, scale, |back, value| {
+            let row = open.rows[count - 1 - back];
+            if self.keeps(range, row.timestamp, row.sequence) {
+                out.push(row.timestamp, value);
+            }
+        });
+        out.timestamps[start..].reverse();
+        out.values[start..].reverse();
+    }
+}
+
+impl SeriesData for HeadSeries {
+    fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let mut samples = Samples::default();
+        let mut scratch = Vec::new();
+        for (group, hint) in &self.groups {
+            for piece in group.pieces.iter() {
+                if !self.piece_overlaps(piece, *hint, range) {
+                    continue;
+                }
+                let Some(position) = piece.layout.position_of(self.id, *hint) else { continue };
+                piece.with_view(|view| {
+                    view.read(position, |timestamp, sequence| self.keeps(range, timestamp, sequence), &mut scratch, &mut samples)
+                })?;
+            }
+        }
+        self.read_rows(range, &mut samples);
+        if let Some(lone) = &self.lone {
+            let damaged = |malformed: crate::encoding::Malformed| Error::invalid(format!("lone samples in memory: {malformed}"));
+            lone.read(range, self.published, &mut samples).map_err(damaged)?;
+        }
+        append_sorted(samples, out);
+        Ok(())
+    }
+
+    fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
+        // Sealed rows are only looked at when no open row or lone sample answers for the newest time.
+        let mut newest = Samples::default();
+        self.read_rows(range, &mut newest);
+        if newest.is_empty() {
+            self.read(range, &mut newest)?;
+        } else if let Some(lone) = &self.lone {
+            let damaged = |malformed: crate::encoding::Malformed| Error::invalid(format!("lone samples in memory: {malformed}"));
+            lone.read(range, self.published, &mut newest).map_err(damaged)?;
+        }
+        Ok(newest.iter().max_by_key(|sample| sample.timestamp))
+    }
+}
+
+/// Appends samples in time order, each timestamp once: of equals the first stays.
+fn append_sorted(samples: Samples, out: &mut Samples) {
+    if samples.timestamps.is_sorted_by(|a, b| a < b) {
+        if out.is_empty() {
+            *out = samples;
+        } else {
+            out.timestamps.extend_from_slice(&samples.timestamps);
+            out.values.extend_from_slice(&samples.values);
+        }
+        return;
+    }
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    order.sort_by_key(|&index| samples.timestamps[index]);
+    let mut last = None;
+    for index in order {
+        let timestamp = samples.timestamps[index];
+        if last != Some(timestamp) {
+            out.push(timestamp, samples.values[index]);
+        }
+        last = Some(timestamp);
+    }
+}
