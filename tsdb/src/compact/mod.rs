@@ -12,6 +12,7 @@
 
 mod plan;
 mod retention;
+mod write_block;
 
 use crate::block::BlockMeta;
 use crate::fs::Ulid;
@@ -19,6 +20,7 @@ use crate::time::TimeRange;
 
 pub(crate) use plan::{PlanOptions, plan, ranges_ms};
 pub(crate) use retention::{Horizon, RetentionOptions, retire};
+pub(crate) use write_block::{MergeSpec, Progress, merge_blocks, write_block};
 
 /// What the decisions need to know of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

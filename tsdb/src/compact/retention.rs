@@ -17,22 +17,24 @@ pub(crate) struct RetentionOptions {
 /// The time that ages are measured against. It follows the data, and is slow to believe a jump.
 ///
 /// The wall clock alone would let one bad clock erase everything, the newest block alone one bad timestamp. So it is the
-/// smaller of the two; and if both jump, it still moves by no more than one block and the time that really passed at each
-/// turn, which leaves hours to notice years.
+/// smaller of the two; and if both jump, it moves by one block and then by [`CATCH_UP`] times the time that really passes,
+/// however often it is asked: fifteen days of history last for four more. After a legitimate pause it catches up likewise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Horizon {
     reached: Timestamp,
+    /// How far it may move at once; grows with time up to the width of a block.
+    allowance_ms: i64,
     monotonic: Duration,
 }
 
 impl Horizon {
     /// Returns the horizon at a start, when nothing is known of the time before: the end of the newest block but one, so
-    /// that a single block from the future has no say.
-    pub(crate) fn start(blocks: &[Candidate], monotonic: Duration) -> Self {
+    /// that a single block from the future has no say. `block_ms` is the width of the narrowest blocks.
+    pub(crate) fn start(blocks: &[Candidate], monotonic: Duration, block_ms: i64) -> Self {
         let mut ends: Vec<Timestamp> = blocks.iter().map(|block| block.range.end).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         let reached = ends.get(1).or(ends.first()).copied().unwrap_or(Timestamp::MIN);
-        Self { reached, monotonic }
+        Self { reached, allowance_ms: block_ms, monotonic }
     }
 
     /// Returns the horizon after a look at the clocks and the blocks, and whether it was held back from a jump.
@@ -44,20 +46,27 @@ impl Horizon {
         monotonic: Duration,
         block_ms: i64,
     ) -> (Self, bool) {
+        let passed = monotonic.saturating_sub(self.monotonic).as_millis();
+        let earned = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(CATCH_UP);
+        // Time that passes in one turn counts in full: who asks once a day is not slower than who asks each minute.
+        let allowance_ms = self.allowance_ms.min(block_ms).saturating_add(earned);
         let Some(newest) = blocks.iter().map(|block| block.range.end).max() else {
-            return (Self { monotonic, ..self }, false);
+            return (Self { allowance_ms, monotonic, ..self }, false);
         };
         let wanted = newest.min(now_ms);
-        let passed = monotonic.saturating_sub(self.monotonic).as_millis();
-        let step = i64::try_from(passed).unwrap_or(i64::MAX).saturating_add(block_ms);
         // The first block ever sets the horizon; there is no history that it could erase.
         let limit = match self.reached {
             Timestamp::MIN => wanted,
-            reached => reached.saturating_add(step),
+            reached => reached.saturating_add(allowance_ms),
         };
-        (Self { reached: wanted.min(limit), monotonic }, wanted > limit)
+        let reached = wanted.min(limit);
+        let moved = if self.reached == Timestamp::MIN { 0 } else { reached.saturating_sub(self.reached).max(0) };
+        (Self { reached, allowance_ms: allowance_ms - moved, monotonic }, wanted > limit)
     }
 }
+
+/// How many times faster than time the horizon may move. With 1 a horizon that lags would lag for ever.
+const CATCH_UP: i64 = 4;
 
 /// Decides which blocks go: those that ended at least the retention time before the horizon, then the oldest until the
 /// blocks and `other_bytes` (the log and the head) fit the budget. The newest block always stays.
@@ -131,7 +140,7 @@ mod tests {
     }
 
     fn at(reached: Timestamp) -> Horizon {
-        Horizon { reached, monotonic: Duration::ZERO }
+        Horizon { reached, allowance_ms: BLOCK, monotonic: Duration::ZERO }
     }
 
     fn by_age(hours: i64) -> RetentionOptions {
@@ -172,7 +181,7 @@ mod tests {
     #[test]
     fn clock_that_jumps_ahead_erases_nothing() {
         let blocks = candidates(&[0, 2, 4, 6]);
-        let start = Horizon::start(&blocks, Duration::ZERO);
+        let start = Horizon::start(&blocks, Duration::ZERO, BLOCK);
         let (horizon, held_back) = start.advance(&blocks, 30 * YEAR, Duration::from_secs(60), BLOCK);
         assert!(!held_back);
         assert!(retire(&blocks, by_age(8), horizon, 0).is_empty());
@@ -182,7 +191,7 @@ mod tests {
     fn block_from_the_future_erases_nothing() {
         let mut blocks = candidates(&[0, 2, 4, 6]);
         blocks.extend(candidates(&[30 * 365 * 24]));
-        let start = Horizon::start(&blocks, Duration::ZERO);
+        let start = Horizon::start(&blocks, Duration::ZERO, BLOCK);
         let (horizon, _) = start.advance(&blocks, 8 * HOUR, Duration::from_secs(60), BLOCK);
         assert!(retire(&blocks, by_age(8), horizon, 0).is_empty());
     }
@@ -191,15 +200,27 @@ mod tests {
     fn jump_of_clock_and_data_together_is_followed_step_by_step() {
         let mut blocks = candidates(&[0, 2, 4, 6]);
         blocks.extend(candidates(&[30 * 365 * 24]));
-        let mut horizon = Horizon::start(&blocks, Duration::ZERO);
-        for minute in 1..=10 {
+        let mut horizon = Horizon::start(&blocks, Duration::ZERO, BLOCK);
+        for minute in 1..=60 {
             let (next, held_back) =
                 horizon.advance(&blocks, 30 * YEAR, Duration::from_secs(60 * minute), BLOCK);
             assert!(held_back);
             horizon = next;
         }
-        assert_eq!(horizon.reached, 8 * HOUR + 10 * BLOCK + HOUR / 6);
-        assert!(retire(&blocks, by_age(24), horizon, 0).is_empty());
+        assert_eq!(horizon.reached, 8 * HOUR + BLOCK + CATCH_UP * HOUR);
+        assert!(retire(&blocks, by_age(14), horizon, 0).is_empty());
+    }
+
+    #[test]
+    fn blocks_of_every_two_hours_are_followed_at_once() {
+        let mut horizon = Horizon::start(&candidates(&[0, 2]), Duration::ZERO, BLOCK);
+        for hour in (4..40).step_by(2) {
+            let blocks = candidates(&[hour - 2, hour]);
+            let monotonic = Duration::from_secs(3600 * hour as u64);
+            let (next, held_back) = horizon.advance(&blocks, (hour + 3) * HOUR, monotonic, BLOCK);
+            assert_eq!((next.reached, held_back), ((hour + 2) * HOUR, false));
+            horizon = next;
+        }
     }
 
     #[test]
@@ -212,7 +233,7 @@ mod tests {
 
     #[test]
     fn first_block_sets_the_horizon() {
-        let none = Horizon::start(&[], Duration::ZERO);
+        let none = Horizon::start(&[], Duration::ZERO, BLOCK);
         let blocks = candidates(&[1000]);
         let (horizon, held_back) = none.advance(&blocks, YEAR, Duration::ZERO, BLOCK);
         assert_eq!((horizon.reached, held_back), (1002 * HOUR, false));

@@ -131,7 +131,7 @@ pub(super) struct Parts {
 impl Inner {
     pub(super) fn new(parts: Parts) -> Self {
         let candidates = super::merge::candidates(&parts.blocks);
-        let horizon = Horizon::start(&candidates, parts.options.clock.monotonic());
+        let horizon = Horizon::start(&candidates, parts.options.clock.monotonic(), parts.options.block_range_ms());
         Self {
             dir: parts.dir,
             views: Views::new(View::new(parts.blocks)),

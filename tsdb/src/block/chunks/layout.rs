@@ -36,7 +36,7 @@ pub(super) fn header() -> Vec<u8> {
 }
 
 pub(super) fn check_header(bytes: &[u8]) -> Result<(), HeaderFault> {
-    let mut parse = || {
+    let parse = || {
         let mut reader = ByteReader::checked(bytes)?;
         if reader.bytes(MAGIC.len())? != MAGIC {
             return Err(Malformed { what: "not a file of chunks", offset: 0 });

@@ -1,12 +1,14 @@
 #![doc = include_str!("FORMAT.md")]
 
 mod directory;
+mod file;
 mod layout;
 mod pages;
 mod reader;
 mod window;
 mod writer;
 
+pub(crate) use file::FileWriter;
 pub(crate) use reader::{ChunksReader, open_sized};
 pub(crate) use writer::{ChunksWriter, Counts};
 

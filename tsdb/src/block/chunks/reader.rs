@@ -71,6 +71,10 @@ impl ChunksReader {
         })
     }
 
+    pub(crate) fn file(&self) -> &MappedFile {
+        &self.file
+    }
+
     /// Returns the number of series.
     pub(crate) fn series(&self) -> u32 {
         self.series.records()
@@ -267,6 +271,24 @@ impl SeriesChunks<'_> {
         }
         out.clear();
         Ok(())
+    }
+
+    /// Returns the span from the first sample to the last.
+    pub(crate) fn extent(&self) -> Result<TimeRange> {
+        let mut extent: Option<TimeRange> = None;
+        for chunk in self.entries()? {
+            let (first, last) = match chunk.form {
+                Form::Dense { column } => {
+                    let entry = self.reader.column_entry(column)?;
+                    (entry.first, entry.last)
+                }
+                Form::Gorilla { first, last } => (first, last),
+            };
+            let start = extent.map_or(first, |extent| extent.start);
+            extent = Some(TimeRange::closed(start, last));
+        }
+        // A record has at least one chunk.
+        Ok(extent.unwrap_or(TimeRange::new(0, 0)))
     }
 
     fn read_reporting(&self, range: TimeRange, out: &mut Samples, mut report: impl FnMut(Error)) {

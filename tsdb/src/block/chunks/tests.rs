@@ -1,0 +1,122 @@
+use std::path::Path;
+
+use super::*;
+use crate::chunk::ChunkEncoding;
+use crate::fs::{Fs, SimFs, Ulid};
+use crate::sample::Samples;
+use crate::time::TimeRange;
+
+const BASE: i64 = 1_000_000;
+const ULID: Ulid = Ulid::new(1, 2);
+
+fn write(fs: &SimFs, encoding: ChunkEncoding, series: &[Samples]) -> (ChunksReader, Counts) {
+    let path = Path::new("chunks");
+    let mut writer = ChunksWriter::create(fs, path, encoding, BASE).unwrap();
+    for samples in series {
+        writer.add(&samples.timestamps, &samples.values).unwrap();
+    }
+    let (file, counts) = writer.finish(ULID).unwrap();
+    (ChunksReader::open(fs, path, ULID, file).unwrap(), counts)
+}
+
+fn read(reader: &ChunksReader, series: u32, range: TimeRange) -> Samples {
+    let mut out = Samples::default();
+    reader.chunks_of(series).unwrap().read(range, &mut out).unwrap();
+    out
+}
+
+fn bits(samples: &Samples) -> Vec<(i64, u64)> {
+    samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect()
+}
+
+/// `count` samples a scrape apart, of which `value` gives the values.
+fn scraped(count: i64, value: impl Fn(i64) -> f64) -> Samples {
+    let mut samples = Samples::default();
+    for step in 0..count {
+        samples.push(BASE + step * 15_000, value(step));
+    }
+    samples
+}
+
+fn example() -> Vec<Samples> {
+    let odd = [1.5, 1e300, f64::from_bits(0x7ff8_0000_0000_beef)];
+    vec![scraped(3, |_| 7.0), scraped(3, |step| odd[step as usize])]
+}
+
+/// The worked example of the format document.
+fn documented() -> Vec<u8> {
+    let (_, example) = include_str!("FORMAT.md").split_once("```hex\n").unwrap();
+    let (lines, _) = example.split_once("```").unwrap();
+    let bytes = lines.lines().flat_map(|line| line.split_once("  ").map_or(line, |(bytes, _)| bytes).split(' '));
+    bytes.filter(|byte| !byte.is_empty()).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+#[test]
+fn documented_example_is_what_we_read_and_write() {
+    let fs = SimFs::new();
+    let (_, _) = write(&fs, ChunkEncoding::Dense, &example());
+    let len = fs.open_read(Path::new("chunks")).unwrap().len().unwrap();
+    let written = fs.map(Path::new("chunks"), len).unwrap();
+    assert_eq!(written.as_slice().unwrap(), documented());
+
+    let path = Path::new("documented");
+    let mut file = file::FileWriter::create(&fs, path).unwrap();
+    file.append(&documented()).unwrap();
+    let reader = ChunksReader::open(&fs, path, ULID, file.finish().unwrap()).unwrap();
+    for (series, samples) in example().iter().enumerate() {
+        assert_eq!(bits(&read(&reader, series as u32, TimeRange::ALL)), bits(samples));
+    }
+}
+
+#[test]
+fn equal_chunks_and_columns_are_stored_once() {
+    let series = vec![scraped(200, |step| (step * step) as f64); 1000];
+    let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
+    assert_eq!((counts.shared_chunks, counts.columns), (999, 1));
+    assert!(reader.file().len() < 10_000);
+    assert_eq!(bits(&read(&reader, 999, TimeRange::ALL)), bits(&series[999]));
+}
+
+#[test]
+fn equal_gorilla_chunks_are_stored_once_too() {
+    let series = vec![scraped(120, |step| (step * step) as f64); 100];
+    let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Gorilla, &series);
+    assert_eq!((counts.chunks, counts.shared_chunks, counts.columns), (100, 99, 0));
+    assert_eq!(bits(&read(&reader, 99, TimeRange::ALL)), bits(&series[99]));
+}
+
+#[test]
+fn long_series_are_split_and_read_back_in_part() {
+    for (encoding, chunks) in [(ChunkEncoding::Dense, 3), (ChunkEncoding::Gorilla, 42)] {
+        let samples = scraped(5_000, |step| (step * 7919 % 1000) as f64 / 8.0);
+        let (reader, counts) = write(&SimFs::new(), encoding, std::slice::from_ref(&samples));
+        assert_eq!((counts.samples, counts.chunks), (5_000, chunks));
+        for (from, to) in [(0, 5_000), (1, 2), (1_666, 1_667), (1_600, 3_400), (4_999, 5_000), (7, 7)] {
+            let range = TimeRange::new(BASE + from * 15_000, BASE + to * 15_000);
+            let expected = &bits(&samples)[from as usize..to as usize];
+            assert_eq!(bits(&read(&reader, 0, range)), expected, "{encoding:?} {from}..{to}");
+        }
+    }
+}
+
+#[test]
+fn file_of_another_block_is_refused() {
+    let fs = SimFs::new();
+    let path = Path::new("chunks");
+    let mut writer = ChunksWriter::create(&fs, path, ChunkEncoding::Dense, BASE).unwrap();
+    writer.add(&[BASE], &[1.0]).unwrap();
+    let (file, _) = writer.finish(ULID).unwrap();
+    let error = ChunksReader::open(&fs, path, Ulid::new(9, 9), file).unwrap_err();
+    assert!(error.to_string().contains("belongs to block"), "{error}");
+}
+
+#[test]
+fn equal_input_makes_equal_files() {
+    let series: Vec<_> = (0..300).map(|n| scraped(40 + n % 3, |step| (step * (n % 7)) as f64)).collect();
+    let digests = [(); 2].map(|()| {
+        let fs = SimFs::new();
+        write(&fs, ChunkEncoding::Dense, &series);
+        fs.digest()
+    });
+    assert_eq!(digests[0], digests[1]);
+}

@@ -1,16 +1,17 @@
 //! Writing the file of chunks, front to back.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::block::FileMeta;
 use crate::chunk::{ChunkEncoding, column, cut, dense, gorilla};
 use crate::encoding::seal;
 use crate::error::{Error, Result};
-use crate::fs::{AppendFile, Fs, Ulid};
+use crate::fs::{Fs, Ulid};
 use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::sample::Samples;
 use crate::time::Timestamp;
 
+use super::file::FileWriter;
 use super::directory::{self, ChunkEntry, ColumnEntry, Form, INLINE_BYTES_MAX, Place, State};
 use super::layout::{self, Footer};
 use super::pages::PagesWriter;
@@ -115,6 +116,11 @@ impl ChunksWriter {
         self.counts.samples += timestamps.len() as u64;
         self.counts.chunks += entries.len() as u64;
         Ok(())
+    }
+
+    /// Returns what was written so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Writes directories and footer and makes the file durable.
@@ -244,44 +250,6 @@ fn split_evenly(len: usize, max: usize) -> impl Iterator<Item = (usize, usize)> 
 fn are_same_bits(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
-
-/// A file written in large pieces, with the checksum of all of it.
-struct FileWriter {
-    file: Box<dyn AppendFile>,
-    path: PathBuf,
-    buffer: Vec<u8>,
-    crc: crc32fast::Hasher,
-    /// Where the next byte goes.
-    offset: u64,
-}
-
-impl FileWriter {
-    fn create(fs: &dyn Fs, path: &Path) -> Result<Self> {
-        let file = fs.create(path).map_err(|error| Error::io("create", path, error))?;
-        Ok(Self { file, path: path.to_owned(), buffer: Vec::new(), crc: crc32fast::Hasher::new(), offset: 0 })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        self.offset += bytes.len() as u64;
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.crc.update(&self.buffer);
-        self.file.append(&self.buffer).map_err(|error| Error::io("append to", &self.path, error))?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<FileMeta> {
-        self.flush()?;
-        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
-        Ok(FileMeta { size_bytes: self.offset, crc: self.crc.finalize() })
-    }
-}
-
-const BUFFER_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

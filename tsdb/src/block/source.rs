@@ -1,0 +1,112 @@
+//! A block read like any other source of series.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::block::Block;
+use crate::error::Result;
+use crate::index::{Cardinality, LabelReader};
+use crate::labels::Matcher;
+use crate::sample::{Sample, Samples};
+use crate::source::{SeriesCursor, SeriesData, SeriesSource, SourceSeries};
+use crate::time::TimeRange;
+use crate::tombstone::Tombstones;
+
+/// A block as a source of series.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockSource(pub(crate) Arc<Block>);
+
+impl SeriesSource for BlockSource {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesCursor>> {
+        let block = &self.0;
+        let series = if !range.overlaps(&block.meta().range) {
+            Ordinals::All(0..0)
+        } else if matchers.is_empty() {
+            // A compaction reads everything: a list would take memory in proportion to the series.
+            Ordinals::All(0..block.index.series_count())
+        } else {
+            Ordinals::These(block.index.select(matchers)?.into_iter())
+        };
+        let view = Arc::new(View { tombstones: block.tombstones(), block: block.clone() });
+        Ok(Box::new(BlockCursor { view, series, labels: LabelReader::default() }))
+    }
+
+    fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
+        if range.overlaps(&self.0.meta().range) { self.0.index.label_names(matchers) } else { Ok(BTreeSet::new()) }
+    }
+
+    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
+        if range.overlaps(&self.0.meta().range) {
+            self.0.index.label_values(name, matchers)
+        } else {
+            Ok(BTreeSet::new())
+        }
+    }
+
+    fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()> {
+        self.0.index.cardinality(cardinality)
+    }
+}
+
+/// A block with what was deleted from it when reading began.
+struct View {
+    block: Arc<Block>,
+    tombstones: Arc<Tombstones>,
+}
+
+struct BlockCursor {
+    view: Arc<View>,
+    series: Ordinals,
+    labels: LabelReader,
+}
+
+/// Positions of series in label order.
+enum Ordinals {
+    All(Range<u32>),
+    These(std::vec::IntoIter<u32>),
+}
+
+impl SeriesCursor for BlockCursor {
+    fn next(&mut self) -> Result<Option<SourceSeries>> {
+        let next = match &mut self.series {
+            Ordinals::All(range) => range.next(),
+            Ordinals::These(list) => list.next(),
+        };
+        let Some(ordinal) = next else {
+            return Ok(None);
+        };
+        let labels = self.labels.labels(&self.view.block.index, ordinal)?;
+        let data = Arc::new(BlockData { view: self.view.clone(), ordinal });
+        Ok(Some(SourceSeries { labels, data }))
+    }
+}
+
+struct BlockData {
+    view: Arc<View>,
+    ordinal: u32,
+}
+
+impl SeriesData for BlockData {
+    fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let start = out.len();
+        let outcome = self.view.block.chunks.chunks_of(self.ordinal)?.read(range, out);
+        if let Some(deleted) = self.view.tombstones.get(self.ordinal) {
+            deleted.remove_from(out, start);
+        }
+        outcome
+    }
+
+    fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
+        let mut samples = Samples::default();
+        let deleted = self.view.tombstones.get(self.ordinal);
+        self.view.block.chunks.chunks_of(self.ordinal)?.read_latest(range, &mut samples, |samples| {
+            if let Some(deleted) = deleted {
+                deleted.remove_from(samples, 0);
+            }
+            !samples.is_empty()
+        })?;
+        let newest = samples.timestamps.last().zip(samples.values.last());
+        Ok(newest.map(|(&timestamp, &value)| Sample { timestamp, value }))
+    }
+}
