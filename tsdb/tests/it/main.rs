@@ -1,1 +1,5 @@
-//! Integration tests.
+//! The database as its users meet it, on the simulated disk.
+
+mod support;
+
+mod append;

@@ -1,0 +1,68 @@
+//! What the scenarios share: a database on a simulated disk under a manual clock.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tsdb::fs::SimFs;
+use tsdb::{Background, Db, Labels, ManualClock, Options, Samples, TimeRange, parse_selector};
+
+/// Where the database lies on the simulated disk.
+pub const DIR: &str = "/db";
+
+/// Noon of a day that begins a block range.
+pub const T0: i64 = 1_795_305_600_000;
+
+/// A simulated disk and a clock; databases opened on it see each other's files.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub fs: SimFs,
+    pub clock: Arc<ManualClock>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::on(SimFs::new())
+    }
+
+    /// Returns a world on a disk as a crash left it.
+    pub fn on(fs: SimFs) -> Self {
+        Self { fs, clock: Arc::new(ManualClock::new(T0)) }
+    }
+
+    pub fn options(&self) -> Options {
+        Options::default()
+            .with_fs(Arc::new(self.fs.clone()))
+            .with_clock(Arc::clone(&self.clock) as Arc<_>)
+            .with_background(Background::Manual)
+            .with_replay_threads(2)
+    }
+
+    pub fn open(&self) -> Db {
+        Db::open(Path::new(DIR), self.options()).expect("the simulated disk has no fault now")
+    }
+}
+
+pub fn labels(text: &str) -> Labels {
+    text.parse().expect("a selector of equalities")
+}
+
+/// Returns the samples of all series that match, with their labels.
+pub fn read(db: &Db, selector: &str) -> Vec<(Labels, Vec<(i64, u64)>)> {
+    read_range(db, selector, TimeRange::ALL)
+}
+
+pub fn read_range(db: &Db, selector: &str, range: TimeRange) -> Vec<(Labels, Vec<(i64, u64)>)> {
+    let matchers = parse_selector(selector).expect("a selector");
+    let querier = db.querier(range).expect("an open database");
+    let mut found = Vec::new();
+    let mut samples = Samples::default();
+    for series in querier.select(&matchers).expect("an index without damage") {
+        let series = series.expect("a series without damage");
+        series.read(&mut samples).expect("chunks without damage");
+        if !samples.is_empty() {
+            let bits = samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect();
+            found.push((series.labels().clone(), bits));
+        }
+    }
+    found
+}
