@@ -52,7 +52,11 @@ impl Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Write one block of `level` from all `sources`, in order of time.
-    Merge { sources: Vec<Ulid>, range: TimeRange, level: u32 },
+    Merge {
+        sources: Vec<Ulid>,
+        range: TimeRange,
+        level: u32,
+    },
     /// Rewrite a block without what is deleted from it.
     Clean { block: Ulid },
     /// Remove a block.

@@ -9,7 +9,7 @@ mod window;
 mod writer;
 
 pub(crate) use file::FileWriter;
-pub(crate) use reader::{ChunksReader, open_sized};
+pub(crate) use reader::{ChunksReader, Walk, open_sized};
 pub(crate) use writer::{ChunksWriter, Counts};
 
 #[cfg(test)]
