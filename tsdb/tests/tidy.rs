@@ -47,7 +47,7 @@ const LAYERS: &[Layer] = &[
     layer("row", &[WORDS, &["chunk"]]),
     layer("piece", &[WORDS, &["row", "chunk"]]),
     layer("tombstone", &[WORDS]),
-    layer("index", &[WORDS]),
+    layer("index", &[WORDS, WORLD]),
     layer("frame", &[WORDS, &["row", "piece"]]),
     layer("source", &[WORDS, &["tombstone", "index"]]),
     // Stores do not know each other, nor verbs.

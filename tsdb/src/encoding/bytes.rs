@@ -214,8 +214,8 @@ pub(crate) fn seal(out: &mut Vec<u8>, start: usize) {
 
 #[cfg(test)]
 mod tests {
-    use crate::encoding::varint::{put_uvarint, put_varint, zigzag};
     use super::*;
+    use crate::encoding::varint::{put_uvarint, put_varint, zigzag};
 
     #[test]
     fn varints_round_trip() {

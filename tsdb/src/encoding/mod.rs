@@ -5,9 +5,11 @@
 //! numbers are little endian.
 
 pub(crate) mod bytes;
+pub(crate) mod salt;
 pub(crate) mod varint;
 
 pub(crate) use bytes::{ByteReader, Malformed, seal};
+pub(crate) use salt::salt;
 pub(crate) use varint::{put_uvarint, put_varint, unzigzag, zigzag};
 
 /// Returns the CRC-32 (IEEE) of `bytes`.
@@ -26,8 +28,17 @@ pub(crate) fn crc32_seeded(seed: u32, bytes: &[u8]) -> u32 {
 /// remark to the end of its line.
 #[cfg(test)]
 pub(crate) fn hex_example(document: &str) -> Vec<u8> {
-    let (_, rest) = document.split_once("```hex\n").expect("the document has an example");
+    let (_, rest) = document
+        .split_once("```hex\n")
+        .expect("the document has an example");
     let (block, _) = rest.split_once("```").expect("the example ends");
-    let digits = block.lines().flat_map(|line| line.split('#').next().expect("split yields one part").split_whitespace());
-    digits.map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits")).collect()
+    let digits = block.lines().flat_map(|line| {
+        line.split('#')
+            .next()
+            .expect("split yields one part")
+            .split_whitespace()
+    });
+    digits
+        .map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits"))
+        .collect()
 }

@@ -25,7 +25,15 @@ pub struct Base {
 }
 
 /// Appends a base section. `absentees` ascend by position.
-pub fn put_base(out: &mut Vec<u8>, group: u64, ids: &[u64], last_timestamp: i64, chain: u16, state: &RowState, absentees: &[(u16, i64)]) {
+pub fn put_base(
+    out: &mut Vec<u8>,
+    group: u64,
+    ids: &[u64],
+    last_timestamp: i64,
+    chain: u16,
+    state: &RowState,
+    absentees: &[(u16, i64)],
+) {
     put_section(out, TAG_BASE, |out| {
         put_uvarint(out, group);
         put_uvarint(out, ids.len() as u64);
@@ -68,7 +76,9 @@ impl Base {
             }
             scales.resize(scales.len() + length, scale);
         }
-        let integers = (0..n).map(|_| reader.varint()).collect::<Result<Vec<_>, _>>()?;
+        let integers = (0..n)
+            .map(|_| reader.varint())
+            .collect::<Result<Vec<_>, _>>()?;
         let count = reader.uvarint_max(n, "more absentees than series")?;
         let mut absentees: Vec<(u16, i64)> = Vec::with_capacity(count);
         let mut previous = 0;
@@ -78,10 +88,20 @@ impl Base {
             if position >= n || (index > 0 && gap == 0) {
                 return Err(reader.malformed("absentees do not ascend inside the group"));
             }
-            absentees.push((position as u16, last_timestamp.wrapping_sub(reader.varint()?)));
+            absentees.push((
+                position as u16,
+                last_timestamp.wrapping_sub(reader.varint()?),
+            ));
             previous = position;
         }
         reader.expect_end()?;
-        Ok(Self { group, ids, last_timestamp, chain, state: RowState { integers, scales }, absentees })
+        Ok(Self {
+            group,
+            ids,
+            last_timestamp,
+            chain,
+            state: RowState { integers, scales },
+            absentees,
+        })
     }
 }

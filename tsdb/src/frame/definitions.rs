@@ -6,10 +6,16 @@ use crate::limits::LABELS_PER_SERIES_MAX;
 
 use super::{TAG_DEFINITIONS, put_section};
 
-const _: () = assert!(LABELS_PER_SERIES_MAX <= 64, "the bitmap of pairs has 64 bits");
+const _: () = assert!(
+    LABELS_PER_SERIES_MAX <= 64,
+    "the bitmap of pairs has 64 bits"
+);
 
 /// Appends a definitions section.
-pub fn put_definitions<'a>(out: &mut Vec<u8>, definitions: impl ExactSizeIterator<Item = (u64, &'a Labels)>) {
+pub fn put_definitions<'a>(
+    out: &mut Vec<u8>,
+    definitions: impl ExactSizeIterator<Item = (u64, &'a Labels)>,
+) {
     put_section(out, TAG_DEFINITIONS, |out| {
         put_uvarint(out, definitions.len() as u64);
         let mut previous_id = 0u64;
@@ -21,13 +27,17 @@ pub fn put_definitions<'a>(out: &mut Vec<u8>, definitions: impl ExactSizeIterato
             put_varint(out, id.wrapping_sub(previous_id) as i64);
             put_uvarint(out, pairs.len() as u64);
             let differs = |index: usize| previous.get(index) != pairs.get(index);
-            let bitmap = (0..pairs.len()).filter(|&index| differs(index)).fold(0u64, |bits, index| bits | 1 << index);
+            let bitmap = (0..pairs.len())
+                .filter(|&index| differs(index))
+                .fold(0u64, |bits, index| bits | 1 << index);
             put_uvarint(out, bitmap);
             for (index, (name, value)) in pairs.iter().enumerate() {
                 if bitmap >> index & 1 == 0 {
                     continue;
                 }
-                let same_name = previous.get(index).is_some_and(|(before, _)| before == name);
+                let same_name = previous
+                    .get(index)
+                    .is_some_and(|(before, _)| before == name);
                 put_text(out, if same_name { "" } else { name });
                 put_text(out, value);
             }
@@ -55,7 +65,12 @@ impl<'a> DefinitionReader<'a> {
     pub(super) fn new(mut reader: ByteReader<'a>) -> Result<Self, Malformed> {
         // A definition takes three bytes at the least.
         let left = reader.uvarint_max(reader.remaining() / 3, "more definitions than bytes")?;
-        Ok(Self { reader, left, id: 0, pairs: Vec::new() })
+        Ok(Self {
+            reader,
+            left,
+            id: 0,
+            pairs: Vec::new(),
+        })
     }
 
     /// Returns the next id with its label pairs in order of name.
@@ -66,7 +81,9 @@ impl<'a> DefinitionReader<'a> {
         }
         self.left -= 1;
         self.id = self.id.wrapping_add(self.reader.varint()? as u64);
-        let count = self.reader.uvarint_max(LABELS_PER_SERIES_MAX, "too many labels")?;
+        let count = self
+            .reader
+            .uvarint_max(LABELS_PER_SERIES_MAX, "too many labels")?;
         let bitmap = self.reader.uvarint()?;
         let known = self.pairs.len().min(count);
         self.pairs.truncate(count);

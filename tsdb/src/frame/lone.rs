@@ -49,7 +49,11 @@ pub struct LoneReader<'a> {
 impl<'a> LoneReader<'a> {
     pub(super) fn new(mut reader: ByteReader<'a>) -> Result<Self, Malformed> {
         let timestamp = reader.i64()?;
-        Ok(Self { reader, id: 0, timestamp })
+        Ok(Self {
+            reader,
+            id: 0,
+            timestamp,
+        })
     }
 
     /// Returns the next sample.
@@ -68,6 +72,10 @@ impl<'a> LoneReader<'a> {
         } else {
             to_value(self.reader.varint()?, scale)
         };
-        Ok(Some(LoneSample { id: self.id, timestamp: self.timestamp, value }))
+        Ok(Some(LoneSample {
+            id: self.id,
+            timestamp: self.timestamp,
+            value,
+        }))
     }
 }

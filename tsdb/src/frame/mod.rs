@@ -92,7 +92,12 @@ fn read_section<'a>(reader: &mut ByteReader<'a>) -> Result<Section<'a>, Malforme
             let group = payload.uvarint()?;
             let timestamp_delta = payload.varint()?;
             let chain = payload.u16()?;
-            Section::Row(RowSection { group, timestamp_delta, chain, row: payload.rest() })
+            Section::Row(RowSection {
+                group,
+                timestamp_delta,
+                chain,
+                row: payload.rest(),
+            })
         }
         TAG_LONE => Section::Lone(LoneReader::new(payload)?),
         TAG_TOMBSTONES => Section::Tombstones(read_tombstones(&mut payload)?),

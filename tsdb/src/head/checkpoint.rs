@@ -63,6 +63,22 @@ impl Checkpoint {
         fs::replace(fs, &path, &self.encode()).map_err(|error| Error::io("replace", &path, error))
     }
 
+    /// Returns a checkpoint of the files there are, for when the real one is damaged: pieces up to the first that does
+    /// not verify, the newest lone file, and the whole log over them.
+    pub(crate) fn rebuild(fs: &dyn Fs, dir: &Path, boundary: i64) -> Result<Self> {
+        let head = dir.join(names::HEAD);
+        let mut checkpoint = Self { boundary, ..Self::default() };
+        for entry in fs.read_dir(&head).map_err(|error| Error::io("list", &head, error))? {
+            if let Some(number) = names::parse_pieces(&entry.name) {
+                checkpoint.piece_files.push(PieceFileLen { number, len: entry.len });
+            }
+            if let Some(number) = names::parse_lone(&entry.name) {
+                checkpoint.lone_file = checkpoint.lone_file.max(number);
+            }
+        }
+        Ok(checkpoint)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&self.sequence.to_le_bytes());
@@ -131,6 +147,7 @@ impl Head {
                 report.damage.push(error);
             }
         }
+        self.remove_orphans(checkpoint, fs, dir)?;
         if checkpoint.lone_file > 0 {
             let path = dir.join(names::HEAD).join(names::lone(checkpoint.lone_file));
             match read_file(fs, &path) {
@@ -149,6 +166,20 @@ impl Head {
         }
         self.publisher.restart(checkpoint.sequence);
         Ok(report)
+    }
+
+    /// Removes piece files that the checkpoint does not know: the log has what they hold.
+    fn remove_orphans(&self, checkpoint: &Checkpoint, fs: &dyn Fs, dir: &Path) -> Result<()> {
+        let head = dir.join(names::HEAD);
+        for entry in fs.read_dir(&head).map_err(|error| Error::io("list", &head, error))? {
+            let Some(number) = names::parse_pieces(&entry.name) else { continue };
+            self.pieces.skip_number(number);
+            if !self.config.seals_in_memory && checkpoint.piece_files.iter().all(|file| file.number != number) {
+                let path = head.join(&entry.name);
+                fs.remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
+            }
+        }
+        Ok(())
     }
 
     fn restore_pieces(&self, file: PieceFileLen, report: &mut RestoreReport) -> Result<()> {

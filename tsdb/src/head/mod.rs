@@ -60,6 +60,8 @@ pub(crate) struct HeadConfig {
     pub(crate) series_limit: Option<u64>,
     /// Accounted bytes beyond which new series are refused.
     pub(crate) memory_limit: Option<u64>,
+    /// Nothing may be written: rows are sealed into memory.
+    pub(crate) seals_in_memory: bool,
 }
 
 /// The recent past.
@@ -155,13 +157,13 @@ impl Head {
     pub(crate) fn new(config: HeadConfig, fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
         Self {
             lone: LoneStore::new(config.range_ms),
+            pieces: PieceFiles::new(fs, dir, config.seals_in_memory),
             config,
             structure: Mutex::new(()),
             index: RwLock::new(MemIndex::new()),
             slots: RwLock::new(Slots::new()),
             groups: RwLock::default(),
             tombstones: RwLock::default(),
-            pieces: PieceFiles::new(fs, dir),
             publisher: Publisher::new(0),
             boundary: AtomicI64::new(i64::MIN),
             max_time: AtomicI64::new(i64::MIN),
@@ -227,6 +229,14 @@ impl Head {
         drop(slots);
         self.next_series.fetch_max(id + 1, Ordering::Relaxed);
         slot
+    }
+
+    /// Returns every series that is defined, with its id.
+    pub(crate) fn all_definitions(&self) -> Vec<(u64, Labels)> {
+        let index = self.index.read();
+        let slots = self.slots.read();
+        let all = (0..slots.len() as u32).map(|slot| (slot, slots.get(slot)));
+        all.filter(|(_, known)| known.id != 0 && known.is_defined).map(|(slot, known)| (known.id, index.labels(slot))).collect()
     }
 
     /// Notes series that the log now defines.

@@ -99,6 +99,8 @@ pub(crate) struct PieceFileLen {
 pub(crate) struct PieceFiles {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    /// Pieces stay in memory: the database is only read.
+    in_memory: bool,
     /// Taken after a group's lock.
     files: Mutex<Files>,
 }
@@ -112,13 +114,16 @@ struct Files {
 }
 
 impl PieceFiles {
-    pub(crate) fn new(fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
-        Self { fs, dir, files: Mutex::new(Files { next_number: 1, ..Files::default() }) }
+    pub(crate) fn new(fs: Arc<dyn Fs>, dir: PathBuf, in_memory: bool) -> Self {
+        Self { fs, dir, in_memory, files: Mutex::new(Files { next_number: 1, ..Files::default() }) }
     }
 
     /// Appends an encoded piece of `range` and returns access to it.
     pub(crate) fn append(&self, range: TimeRange, bytes: &[u8], layout: &Arc<Layout>) -> Result<Arc<Piece>> {
         let header = PieceHeader::read(bytes).expect("the encoder wrote a header");
+        if self.in_memory {
+            return Ok(self.keep_in_memory(range, bytes, header, layout));
+        }
         let file = self.open_file(range)?;
         let mut writer = file.writer.lock();
         let Some(output) = writer.as_mut() else {
@@ -144,6 +149,21 @@ impl PieceFiles {
             is_verified: AtomicBool::new(true),
             file,
         }))
+    }
+
+    fn keep_in_memory(&self, range: TimeRange, bytes: &[u8], header: PieceHeader, layout: &Arc<Layout>) -> Arc<Piece> {
+        let len = bytes.len() as u64;
+        let file = Arc::new(PieceFile {
+            number: 0,
+            range,
+            path: self.dir.join("memory"),
+            fs: Arc::clone(&self.fs),
+            writer: Mutex::new(None),
+            len: AtomicU64::new(len),
+            mapping: Mutex::new(Some((len, MappedFile::from_bytes(bytes)))),
+        });
+        let is_verified = AtomicBool::new(true);
+        Arc::new(Piece { header, layout: Arc::clone(layout), file, offset: HEADER_BYTES as u64, is_verified })
     }
 
     fn open_file(&self, range: TimeRange) -> Result<Arc<PieceFile>> {
@@ -273,7 +293,7 @@ impl PieceFiles {
         }
         for file in gone {
             // A mapping made now keeps readers of the last moment going.
-            drop(file.mapped(0));
+            drop(file.mapped(file.len.load(Ordering::Acquire)));
             self.fs.remove_file(&file.path).map_err(|error| Error::io("remove", &file.path, error))?;
         }
         Ok(())

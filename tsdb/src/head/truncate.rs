@@ -66,7 +66,8 @@ impl Head {
             }
         }
         self.lone.truncate(boundary, sequence);
-        self.collect(boundary);
+        // A flush up to the last commit must not make the head forget series that are still scraped.
+        self.collect(boundary.min(self.max_time().saturating_sub(self.config.range_ms / 2)));
         self.update_span();
         self.pieces.remove_before(boundary)
     }

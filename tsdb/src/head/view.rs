@@ -53,6 +53,18 @@ impl HeadView {
         HeadCursor { view: self.clone(), range, found, next: 0, batch: Vec::new().into_iter() }
     }
 
+    /// Returns the ids of series that match and have a sample in `range`.
+    pub(crate) fn matching_ids(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u64>> {
+        let found = self.find(matchers);
+        let mut ids = Vec::new();
+        for batch in found.chunks(BATCH) {
+            let (places, series) = self.gather(batch);
+            let overlapping = places.iter().zip(&series).filter(|(place, series)| place.id != 0 && series.overlaps(range));
+            ids.extend(overlapping.map(|(place, _)| place.id));
+        }
+        Ok(ids)
+    }
+
     /// Returns the labels of series that match and have a sample in `range`.
     fn labels_in(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>> {
         let mut cursor = self.cursor(self.find(matchers), range);
@@ -141,6 +153,18 @@ struct Place {
 impl HeadView {
     /// Copies what a batch of series holds; leaves out those without a sample in `range`.
     fn copy(&self, found: &[(u32, u64)], range: TimeRange) -> Vec<SourceSeries> {
+        let (places, series) = self.gather(found);
+        let index = self.head.index.read();
+        let mut copied = Vec::with_capacity(series.len());
+        for (place, series) in places.iter().zip(series) {
+            if place.id != 0 && series.overlaps(range) {
+                copied.push(SourceSeries { labels: index.labels(place.slot), data: Arc::new(series) });
+            }
+        }
+        copied
+    }
+
+    fn gather(&self, found: &[(u32, u64)]) -> (Vec<Place>, Vec<HeadSeries>) {
         let head = &*self.head;
         let places: Vec<Place> = {
             let slots = head.slots.read();
@@ -169,14 +193,7 @@ impl HeadView {
             let state = group.state.read();
             copy_group(&state, &members, &mut series);
         }
-        let index = head.index.read();
-        let mut copied = Vec::with_capacity(series.len());
-        for (place, series) in places.iter().zip(series) {
-            if place.id != 0 && series.overlaps(range) {
-                copied.push(SourceSeries { labels: index.labels(place.slot), data: Arc::new(series) });
-            }
-        }
-        copied
+        (places, series)
     }
 
     fn copy_alone(&self, place: &Place) -> HeadSeries {

@@ -99,7 +99,7 @@ pub(crate) fn select<I: Inverted>(
         });
     }
 
-    terms.sort_by_key(|term| term.order());
+    terms.sort_by_key(Term::order);
     let mut candidates = None;
     if !of_metric.is_empty()
         && metrics.len() <= METRICS_NARROWING_MAX
@@ -280,7 +280,7 @@ impl<I: Inverted> Term<'_, I> {
             (Some(mut candidates), Action::Keep) => {
                 match &self.values {
                     Values::These(values, _) if values.len() == 1 => {
-                        index.entities(values[0])?.intersect_into(&mut candidates)
+                        index.entities(values[0])?.intersect_into(&mut candidates);
                     }
                     _ => candidates &= self.entities(index)?,
                 }

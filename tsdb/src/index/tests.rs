@@ -41,7 +41,14 @@ pub(super) fn cluster() -> impl Iterator<Item = Labels> {
                 ("job", "kubelet".to_owned()),
                 ("namespace", namespace),
                 ("node", format!("node-{node:04}")),
-                ("pod", format!("app-{app}-{}-{}", &a[..10], &a[10..15])),
+                (
+                    "pod",
+                    format!(
+                        "app-{app}-{}-{}",
+                        a.get(..10).unwrap(),
+                        a.get(10..15).unwrap()
+                    ),
+                ),
             ];
             metric_names().map(move |metric| {
                 let labels = entity.iter().map(|(name, value)| (*name, value.as_str()));

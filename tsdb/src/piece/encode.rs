@@ -5,7 +5,8 @@ use crate::encoding::{Malformed, crc32, put_uvarint, put_varint};
 use crate::row::{RowState, RowView, walk_back};
 
 use super::{
-    HEADER_BYTES, KIND_CONSTANT, KIND_PACKED, KIND_VALUES, PieceHeader, SCALE_BITS_TAG, SKIP, TAG_NOTHING, TAG_PRESENCE, TAG_STALENESS,
+    HEADER_BYTES, KIND_CONSTANT, KIND_PACKED, KIND_VALUES, PieceHeader, SCALE_BITS_TAG, SKIP,
+    TAG_NOTHING, TAG_PRESENCE, TAG_STALENESS,
 };
 
 /// One row to seal.
@@ -45,18 +46,30 @@ impl PieceEncoder {
     ///
     /// `state` is the group's state after the last row and `ids` its layout. The timestamps ascend and span less than
     /// 2^32 milliseconds, and so do the sequences.
-    pub fn encode(&mut self, group: u64, ids: &[u64], rows: &[PieceRow<'_>], state: &RowState, out: &mut Vec<u8>) {
+    pub fn encode(
+        &mut self,
+        group: u64,
+        ids: &[u64],
+        rows: &[PieceRow<'_>],
+        state: &RowState,
+        out: &mut Vec<u8>,
+    ) {
         let n = ids.len();
-        let (first, last) = (rows.first().expect("a piece has a row"), rows.last().expect("a piece has a row"));
+        let (first, last) = (
+            rows.first().expect("a piece has a row"),
+            rows.last().expect("a piece has a row"),
+        );
         self.walk(rows, state);
         let start = out.len();
         out.resize(start + HEADER_BYTES, 0);
         for row in rows {
-            let offset = u32::try_from(row.timestamp - first.timestamp).expect("a piece spans less than 2^32 ms");
+            let offset = u32::try_from(row.timestamp - first.timestamp)
+                .expect("a piece spans less than 2^32 ms");
             out.extend_from_slice(&offset.to_le_bytes());
         }
         for row in rows {
-            let offset = u32::try_from(row.sequence - first.sequence).expect("a piece spans less than 2^32 frames");
+            let offset = u32::try_from(row.sequence - first.sequence)
+                .expect("a piece spans less than 2^32 frames");
             out.extend_from_slice(&offset.to_le_bytes());
         }
         let skips = out.len();
@@ -67,7 +80,8 @@ impl PieceEncoder {
         for tile in (0..n).step_by(TILE) {
             for position in tile..(tile + TILE).min(n) {
                 if position % SKIP == 0 {
-                    let offset = u32::try_from(out.len() - columns).expect("a piece is smaller than 4 GiB");
+                    let offset =
+                        u32::try_from(out.len() - columns).expect("a piece is smaller than 4 GiB");
                     let at = skips + position / SKIP * 4;
                     out[at..at + 4].copy_from_slice(&offset.to_le_bytes());
                 }
@@ -103,25 +117,39 @@ impl PieceEncoder {
         for (index, row) in rows.iter().enumerate().rev() {
             self.matrix[index * n..][..n].copy_from_slice(&self.state.integers);
             let marks = &mut self.marks;
-            row.row.for_each_absent(|position| marks[position] |= IRREGULAR);
-            row.row.for_each_stale(|position| marks[position] |= IRREGULAR);
+            row.row
+                .for_each_absent(|position| marks[position] |= IRREGULAR);
+            row.row
+                .for_each_stale(|position| marks[position] |= IRREGULAR);
             // The first row's changes lie before the piece.
             if index > 0 {
                 row.row.for_each_change(|position, scale_changes| {
-                    marks[position] |= if scale_changes { CHANGED | IRREGULAR } else { CHANGED };
+                    marks[position] |= if scale_changes {
+                        CHANGED | IRREGULAR
+                    } else {
+                        CHANGED
+                    };
                 });
                 row.row.invert(&mut self.state);
             }
         }
     }
 
-    fn put_column(&mut self, position: usize, n: usize, rows: &[PieceRow<'_>], state: &RowState, out: &mut Vec<u8>) {
+    fn put_column(
+        &mut self,
+        position: usize,
+        n: usize,
+        rows: &[PieceRow<'_>],
+        state: &RowState,
+        out: &mut Vec<u8>,
+    ) {
         let scale = state.scales[position];
         match self.marks[position] {
             0 => put_constant(out, scale, state.integers[position], 0),
             CHANGED => {
                 self.column.clear();
-                self.column.extend((0..rows.len()).map(|row| self.matrix[row * n + position]));
+                self.column
+                    .extend((0..rows.len()).map(|row| self.matrix[row * n + position]));
                 put_integers(out, scale, &self.column, 0, &[]);
             }
             _ => self.put_irregular(position, rows, state, out),
@@ -129,7 +157,13 @@ impl PieceEncoder {
     }
 
     #[cold]
-    fn put_irregular(&mut self, position: usize, rows: &[PieceRow<'_>], state: &RowState, out: &mut Vec<u8>) {
+    fn put_irregular(
+        &mut self,
+        position: usize,
+        rows: &[PieceRow<'_>],
+        state: &RowState,
+        out: &mut Vec<u8>,
+    ) {
         let bitmap = |test: &dyn Fn(&RowView<'_>) -> bool| {
             let mut bits = vec![0u8; rows.len().div_ceil(8)];
             for (index, row) in rows.iter().enumerate() {
@@ -156,11 +190,17 @@ impl PieceEncoder {
         self.values.clear();
         let backwards = rows.iter().rev().map(|row| row.row);
         let mut values = std::mem::take(&mut self.values);
-        walk_back(backwards, position, state.integers[position], state.scales[position], |back, value| {
-            if !rows[rows.len() - 1 - back].row.is_stale(position) {
-                values.push(value);
-            }
-        });
+        walk_back(
+            backwards,
+            position,
+            state.integers[position],
+            state.scales[position],
+            |back, value| {
+                if !rows[rows.len() - 1 - back].row.is_stale(position) {
+                    values.push(value);
+                }
+            },
+        );
         values.reverse();
         self.values = values;
         if self.values.is_empty() {
@@ -197,7 +237,11 @@ impl PieceEncoder {
 }
 
 fn tag_scale(scale: u8) -> u8 {
-    if scale > crate::row::SCALE_MAX { SCALE_BITS_TAG << 2 } else { scale << 2 }
+    if scale > crate::row::SCALE_MAX {
+        SCALE_BITS_TAG << 2
+    } else {
+        scale << 2
+    }
 }
 
 fn put_constant(out: &mut Vec<u8>, scale: u8, integer: i64, flags: u8) {
@@ -250,13 +294,19 @@ pub(crate) fn put_ids(out: &mut Vec<u8>, ids: &[u64]) {
 }
 
 /// Reads `count` series ids written by [`put_ids`].
-pub(crate) fn read_ids(reader: &mut crate::encoding::ByteReader<'_>, count: usize) -> Result<Vec<u64>, Malformed> {
+pub(crate) fn read_ids(
+    reader: &mut crate::encoding::ByteReader<'_>,
+    count: usize,
+) -> Result<Vec<u64>, Malformed> {
     let mut ids = Vec::new();
     let mut previous = 0u64;
     while ids.len() < count {
         let first = previous.wrapping_add(reader.varint()? as u64);
         let length = reader.uvarint_max(count - ids.len(), "more ids than announced")? as u64;
-        let Some(last) = length.checked_sub(1).and_then(|more| first.checked_add(more)) else {
+        let Some(last) = length
+            .checked_sub(1)
+            .and_then(|more| first.checked_add(more))
+        else {
             return Err(reader.malformed("run of ids is empty or overflows"));
         };
         ids.extend(first..=last);

@@ -59,11 +59,17 @@ impl PieceHeader {
     /// Reads a header from the front of `bytes`.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(Malformed { what: "unexpected end", offset: bytes.len() });
+            return Err(Malformed {
+                what: "unexpected end",
+                offset: bytes.len(),
+            });
         };
         let mut reader = ByteReader::checked(bytes)?;
         if reader.u8()? != TAG || reader.u8()? != VERSION {
-            return Err(Malformed { what: "not a piece of version 1", offset: 0 });
+            return Err(Malformed {
+                what: "not a piece of version 1",
+                offset: 0,
+            });
         }
         let width = reader.u16()?;
         let rows = reader.u16()?;
@@ -80,10 +86,15 @@ impl PieceHeader {
             last_sequence: reader.u64()?,
             body_crc: reader.u32()?,
         };
-        let in_bounds = width > 0 && usize::from(width) <= GROUP_SERIES_MAX && rows > 0 && reserved == 0;
-        let in_order = header.first_timestamp <= header.last_timestamp && header.first_sequence <= header.last_sequence;
+        let in_bounds =
+            width > 0 && usize::from(width) <= GROUP_SERIES_MAX && rows > 0 && reserved == 0;
+        let in_order = header.first_timestamp <= header.last_timestamp
+            && header.first_sequence <= header.last_sequence;
         if !in_bounds || !in_order || header.columns_start() > header.body_bytes as usize {
-            return Err(Malformed { what: "piece header contradicts itself", offset: 0 });
+            return Err(Malformed {
+                what: "piece header contradicts itself",
+                offset: 0,
+            });
         }
         Ok(header)
     }

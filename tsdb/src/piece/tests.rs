@@ -11,8 +11,14 @@ fn seal(rows: &[Vec<Option<u64>>], ids: &[u64], timestamps: &[i64], sequences: &
     let mut encoder = RowEncoder::default();
     let mut encoded = Vec::new();
     for row in rows {
-        let values: Vec<f64> = row.iter().map(|bits| f64::from_bits(bits.unwrap_or(0))).collect();
-        let absent: Vec<u16> = (0..n).filter(|&position| row[position].is_none()).map(|position| position as u16).collect();
+        let values: Vec<f64> = row
+            .iter()
+            .map(|bits| f64::from_bits(bits.unwrap_or(0)))
+            .collect();
+        let absent: Vec<u16> = (0..n)
+            .filter(|&position| row[position].is_none())
+            .map(|position| position as u16)
+            .collect();
         let mut bytes = Vec::new();
         encoder.encode(&values, &absent, &state, &mut bytes);
         RowView::parse(&bytes, n).unwrap().apply(&mut state);
@@ -21,7 +27,11 @@ fn seal(rows: &[Vec<Option<u64>>], ids: &[u64], timestamps: &[i64], sequences: &
     let piece_rows: Vec<PieceRow<'_>> = encoded
         .iter()
         .zip(timestamps.iter().zip(sequences))
-        .map(|(bytes, (&timestamp, &sequence))| PieceRow { timestamp, sequence, row: RowView::parse(bytes, n).unwrap() })
+        .map(|(bytes, (&timestamp, &sequence))| PieceRow {
+            timestamp,
+            sequence,
+            row: RowView::parse(bytes, n).unwrap(),
+        })
         .collect();
     let mut out = Vec::new();
     PieceEncoder::default().encode(77, ids, &piece_rows, &state, &mut out);
@@ -30,27 +40,57 @@ fn seal(rows: &[Vec<Option<u64>>], ids: &[u64], timestamps: &[i64], sequences: &
 
 fn check(rows: &[Vec<Option<u64>>]) {
     let n = rows[0].len();
-    let ids: Vec<u64> = (0..n as u64).map(|index| 1000 + index + index / 7).collect();
-    let timestamps: Vec<i64> = (0..rows.len() as i64).map(|index| -50_000 + index * 15_000).collect();
+    let ids: Vec<u64> = (0..n as u64)
+        .map(|index| 1000 + index + index / 7)
+        .collect();
+    let timestamps: Vec<i64> = (0..rows.len() as i64)
+        .map(|index| -50_000 + index * 15_000)
+        .collect();
     let sequences: Vec<u64> = (0..rows.len() as u64).map(|index| 40 + index * 3).collect();
     let bytes = seal(rows, &ids, &timestamps, &sequences);
     let header = PieceHeader::read(&bytes).unwrap();
-    assert_eq!((header.group, usize::from(header.width), usize::from(header.rows)), (77, n, rows.len()));
+    assert_eq!(
+        (
+            header.group,
+            usize::from(header.width),
+            usize::from(header.rows)
+        ),
+        (77, n, rows.len())
+    );
     let view = PieceView::new(header, &bytes[HEADER_BYTES..]).unwrap();
     view.verify().unwrap();
     assert_eq!(view.ids().unwrap(), ids);
     let mut scratch = Vec::new();
     for position in 0..n {
         let mut out = Samples::default();
-        view.read(position, |_, _| true, &mut scratch, &mut out).unwrap();
-        let expected: Vec<(i64, u64)> =
-            rows.iter().zip(&timestamps).filter_map(|(row, &timestamp)| row[position].map(|bits| (timestamp, bits))).collect();
-        let got: Vec<(i64, u64)> = out.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect();
+        view.read(position, |_, _| true, &mut scratch, &mut out)
+            .unwrap();
+        let expected: Vec<(i64, u64)> = rows
+            .iter()
+            .zip(&timestamps)
+            .filter_map(|(row, &timestamp)| row[position].map(|bits| (timestamp, bits)))
+            .collect();
+        let got: Vec<(i64, u64)> = out
+            .iter()
+            .map(|sample| (sample.timestamp, sample.value.to_bits()))
+            .collect();
         assert_eq!(got, expected);
-        assert_eq!(view.last_timestamp_of(position).unwrap(), expected.last().map(|last| last.0));
+        assert_eq!(
+            view.last_timestamp_of(position).unwrap(),
+            expected.last().map(|last| last.0)
+        );
         let mut late = Samples::default();
-        view.read(position, |_, sequence| sequence > 40, &mut scratch, &mut late).unwrap();
-        assert_eq!(late.len(), expected.iter().filter(|sample| sample.0 > -50_000).count());
+        view.read(
+            position,
+            |_, sequence| sequence > 40,
+            &mut scratch,
+            &mut late,
+        )
+        .unwrap();
+        assert_eq!(
+            late.len(),
+            expected.iter().filter(|sample| sample.0 > -50_000).count()
+        );
     }
 }
 
@@ -78,20 +118,32 @@ proptest! {
 #[test]
 fn absent_and_stale_throughout_are_told_apart() {
     let stale = Some(STALE_BITS);
-    check(&[vec![None, stale, Some(0)], vec![None, stale, None], vec![None, None, stale]]);
+    check(&[
+        vec![None, stale, Some(0)],
+        vec![None, stale, None],
+        vec![None, None, stale],
+    ]);
 }
 
 #[test]
 fn damaged_bytes_are_noticed_and_never_panic() {
-    let rows: Vec<Vec<Option<u64>>> =
-        (0..6u64).map(|row| (0..40u64).map(|series| Some(((series * row) as f64 / 10.0).to_bits())).collect()).collect();
+    let rows: Vec<Vec<Option<u64>>> = (0..6u64)
+        .map(|row| {
+            (0..40u64)
+                .map(|series| Some(((series * row) as f64 / 10.0).to_bits()))
+                .collect()
+        })
+        .collect();
     let ids: Vec<u64> = (0..40).collect();
     let mut bytes = seal(&rows, &ids, &[0, 1, 2, 3, 4, 5], &[1; 6]);
     let mut scratch = Vec::new();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
         if let Ok(header) = PieceHeader::read(&bytes) {
-            assert!(bit >= HEADER_BYTES * 8, "a flipped bit of the header passed");
+            assert!(
+                bit >= HEADER_BYTES * 8,
+                "a flipped bit of the header passed"
+            );
             let view = PieceView::new(header, &bytes[HEADER_BYTES..]).unwrap();
             assert!(view.verify().is_err());
             let mut out = Samples::default();
@@ -110,7 +162,11 @@ fn damaged_bytes_are_noticed_and_never_panic() {
 #[test]
 fn the_example_of_the_format_document_is_what_is_written() {
     let value = |value: f64| Some(value.to_bits());
-    let rows = [vec![value(1.0), value(0.5)], vec![value(1.0), value(0.7)], vec![value(1.0), value(1.2)]];
+    let rows = [
+        vec![value(1.0), value(0.5)],
+        vec![value(1.0), value(0.7)],
+        vec![value(1.0), value(1.2)],
+    ];
     let bytes = seal(&rows, &[7, 8], &[1000, 2000, 3000], &[5, 6, 8]);
     let example = crate::encoding::hex_example(include_str!("FORMAT.md"));
     assert_eq!(bytes, example, "{bytes:02x?}");

@@ -6,7 +6,10 @@ use crate::row::{SCALE_BITS, to_value};
 use crate::sample::{Samples, stale_marker};
 
 use super::encode::read_ids;
-use super::{KIND_CONSTANT, KIND_NOTHING, KIND_PACKED, PieceHeader, SCALE_BITS_TAG, SKIP, TAG_PRESENCE, TAG_STALENESS};
+use super::{
+    KIND_CONSTANT, KIND_NOTHING, KIND_PACKED, PieceHeader, SCALE_BITS_TAG, SKIP, TAG_PRESENCE,
+    TAG_STALENESS,
+};
 
 /// The body of a piece beside its header.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +22,10 @@ impl<'a> PieceView<'a> {
     /// Takes a body that was verified before, or verifies it with [`PieceView::verify`] next.
     pub fn new(header: PieceHeader, body: &'a [u8]) -> Result<Self, Malformed> {
         if body.len() != header.body_bytes as usize {
-            return Err(Malformed { what: "piece body does not have its length", offset: 0 });
+            return Err(Malformed {
+                what: "piece body does not have its length",
+                offset: 0,
+            });
         }
         Ok(Self { header, body })
     }
@@ -29,7 +35,10 @@ impl<'a> PieceView<'a> {
         if crc32(self.body) == self.header.body_crc {
             Ok(())
         } else {
-            Err(Malformed { what: "piece checksum differs", offset: 0 })
+            Err(Malformed {
+                what: "piece checksum differs",
+                offset: 0,
+            })
         }
     }
 
@@ -44,28 +53,45 @@ impl<'a> PieceView<'a> {
 
     /// Returns the timestamp of a row.
     pub fn timestamp(&self, row: usize) -> i64 {
-        self.header.first_timestamp.wrapping_add(i64::from(self.offset(row)))
+        self.header
+            .first_timestamp
+            .wrapping_add(i64::from(self.offset(row)))
     }
 
     /// Returns the sequence of the frame a row came with.
     pub fn sequence(&self, row: usize) -> u64 {
-        self.header.first_sequence.wrapping_add(u64::from(self.offset(usize::from(self.header.rows) + row)))
+        self.header
+            .first_sequence
+            .wrapping_add(u64::from(self.offset(usize::from(self.header.rows) + row)))
     }
 
     fn offset(&self, index: usize) -> u32 {
         // The header's checks leave room for all offsets in the body.
-        self.body.as_chunks::<4>().0.get(index).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        self.body
+            .as_chunks::<4>()
+            .0
+            .get(index)
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
     fn reader_at(&self, offset: usize) -> Result<ByteReader<'a>, Malformed> {
         match self.body.get(offset..) {
             Some(rest) => Ok(ByteReader::new(rest)),
-            None => Err(Malformed { what: "offset beyond the piece", offset }),
+            None => Err(Malformed {
+                what: "offset beyond the piece",
+                offset,
+            }),
         }
     }
 
     /// Appends the samples of one position whose row `keep(timestamp, sequence)` accepts.
-    pub fn read(&self, position: usize, keep: impl Fn(i64, u64) -> bool, scratch: &mut Vec<f64>, out: &mut Samples) -> Result<(), Malformed> {
+    pub fn read(
+        &self,
+        position: usize,
+        keep: impl Fn(i64, u64) -> bool,
+        scratch: &mut Vec<f64>,
+        out: &mut Samples,
+    ) -> Result<(), Malformed> {
         let column = self.column(position)?;
         scratch.clear();
         column.values(scratch)?;
@@ -77,7 +103,10 @@ impl<'a> PieceView<'a> {
             let value = if column.is_stale(row) {
                 stale_marker()
             } else {
-                *values.next().ok_or(Malformed { what: "column has too few values", offset: 0 })?
+                *values.next().ok_or(Malformed {
+                    what: "column has too few values",
+                    offset: 0,
+                })?
             };
             let timestamp = self.timestamp(row);
             if keep(timestamp, self.sequence(row)) {
@@ -90,12 +119,18 @@ impl<'a> PieceView<'a> {
     /// Returns the timestamp of the last row that has a sample of a position.
     pub fn last_timestamp_of(&self, position: usize) -> Result<Option<i64>, Malformed> {
         let column = self.column(position)?;
-        Ok((0..usize::from(self.header.rows)).rev().find(|&row| column.has(row)).map(|row| self.timestamp(row)))
+        Ok((0..usize::from(self.header.rows))
+            .rev()
+            .find(|&row| column.has(row))
+            .map(|row| self.timestamp(row)))
     }
 
     fn column(&self, position: usize) -> Result<Column<'a>, Malformed> {
         if position >= usize::from(self.header.width) {
-            return Err(Malformed { what: "position beyond the layout", offset: position });
+            return Err(Malformed {
+                what: "position beyond the layout",
+                offset: position,
+            });
         }
         let skip = self.offset(usize::from(self.header.rows) * 2 + position / SKIP) as usize;
         let mut reader = self.reader_at(self.header.columns_start().saturating_add(skip))?;
@@ -129,7 +164,11 @@ impl<'a> Column<'a> {
         let mut column = Self {
             rows,
             kind: tag & 3,
-            scale: if scale == SCALE_BITS_TAG { SCALE_BITS } else { scale },
+            scale: if scale == SCALE_BITS_TAG {
+                SCALE_BITS
+            } else {
+                scale
+            },
             count: k,
             presence: None,
             staleness: None,
@@ -147,7 +186,9 @@ impl<'a> Column<'a> {
             column.presence = Some(&[]);
             column.count = 0;
         }
-        if (column.kind == KIND_NOTHING) != (column.count == 0) || (column.kind == KIND_NOTHING && scale != SCALE_BITS_TAG) {
+        if (column.kind == KIND_NOTHING) != (column.count == 0)
+            || (column.kind == KIND_NOTHING && scale != SCALE_BITS_TAG)
+        {
             return Err(reader.malformed("column kind contradicts its samples"));
         }
         match column.kind {
@@ -160,7 +201,8 @@ impl<'a> Column<'a> {
                 if column.width > 64 {
                     return Err(reader.malformed("bit width exceeds 64"));
                 }
-                column.data = reader.bytes(((column.count - 1) * column.width as usize).div_ceil(8))?;
+                column.data =
+                    reader.bytes(((column.count - 1) * column.width as usize).div_ceil(8))?;
             }
             _ => column.data = reader.sized_bytes()?,
         }
@@ -168,8 +210,18 @@ impl<'a> Column<'a> {
     }
 
     #[cold]
-    fn read_sets(&mut self, tag: u8, reader: &mut ByteReader<'a>, k: usize) -> Result<(), Malformed> {
-        let ones = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
+    fn read_sets(
+        &mut self,
+        tag: u8,
+        reader: &mut ByteReader<'a>,
+        k: usize,
+    ) -> Result<(), Malformed> {
+        let ones = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .map(|byte| byte.count_ones() as usize)
+                .sum::<usize>()
+        };
         if tag & TAG_PRESENCE != 0 {
             let presence = reader.bytes(k.div_ceil(8))?;
             self.count = ones(presence);
@@ -178,7 +230,9 @@ impl<'a> Column<'a> {
         if tag & TAG_STALENESS != 0 {
             let staleness = reader.bytes(k.div_ceil(8))?;
             self.staleness = Some(staleness);
-            self.count = (0..k).filter(|&row| self.has(row) && !self.is_stale(row)).count();
+            self.count = (0..k)
+                .filter(|&row| self.has(row) && !self.is_stale(row))
+                .count();
         }
         Ok(())
     }
@@ -206,19 +260,26 @@ impl<'a> Column<'a> {
         out.reserve(self.count);
         let mut integer = self.first;
         out.push(to_value(integer, self.scale));
-        let mask = if self.width == 64 { u64::MAX } else { (1 << self.width) - 1 };
+        let mask = if self.width == 64 {
+            u64::MAX
+        } else {
+            (1 << self.width) - 1
+        };
         for index in 0..self.count - 1 {
             let bit = index * self.width as usize;
             let word = word_at(self.data, bit / 8) >> (bit % 8);
             let offset = word as u64 & mask;
-            integer = integer.wrapping_add(offset as i64).wrapping_add(self.smallest);
+            integer = integer
+                .wrapping_add(offset as i64)
+                .wrapping_add(self.smallest);
             out.push(to_value(integer, self.scale));
         }
     }
 }
 
 fn bit(bits: &[u8], index: usize) -> bool {
-    bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+    bits.get(index / 8)
+        .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }
 
 /// Returns the sixteen bytes from `offset` on, zeros beyond the end.

@@ -41,7 +41,11 @@ pub(crate) fn to_integer(value: f64, scale: u8) -> (i64, bool) {
 /// Returns the value of an integer at a scale.
 #[inline(always)]
 pub(crate) fn to_value(integer: i64, scale: u8) -> f64 {
-    if scale == SCALE_BITS { f64::from_bits(integer as u64) } else { integer as f64 / POWERS[usize::from(scale & 31)] }
+    if scale == SCALE_BITS {
+        f64::from_bits(integer as u64)
+    } else {
+        integer as f64 / POWERS[usize::from(scale & 31)]
+    }
 }
 
 /// Returns the smallest scale that holds `value`, with its integer; bit patterns where no decimal does.
@@ -67,9 +71,27 @@ mod tests {
 
     #[test]
     fn every_fitted_value_comes_back_bit_for_bit() {
-        for value in [0.0, -0.0, 1.0, -1.5, 0.1, 33.096, 1e15, 1e300, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, 5e-324, 123456.789] {
+        for value in [
+            0.0,
+            -0.0,
+            1.0,
+            -1.5,
+            0.1,
+            33.096,
+            1e15,
+            1e300,
+            f64::NAN,
+            f64::INFINITY,
+            f64::MIN_POSITIVE,
+            5e-324,
+            123456.789,
+        ] {
             let (scale, integer) = fit(value);
-            assert_eq!(to_value(integer, scale).to_bits(), value.to_bits(), "{value}");
+            assert_eq!(
+                to_value(integer, scale).to_bits(),
+                value.to_bits(),
+                "{value}"
+            );
         }
     }
 

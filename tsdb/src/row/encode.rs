@@ -37,7 +37,12 @@ impl RowEncoder {
         for start in (0..n).step_by(BLOCK) {
             let end = (start + BLOCK).min(n);
             let mut lanes = [0u16; BLOCK];
-            let mut misfits = quantise(&values[start..end], &state.integers[start..end], &state.scales[start..end], &mut lanes);
+            let mut misfits = quantise(
+                &values[start..end],
+                &state.integers[start..end],
+                &state.scales[start..end],
+                &mut lanes,
+            );
             while let Some((&position, rest)) = absent_left.split_first() {
                 let offset = usize::from(position) - start;
                 if offset >= BLOCK {
@@ -108,7 +113,10 @@ impl RowEncoder {
     }
 
     fn put_gap(&mut self, position: usize, kind: u64) {
-        put_uvarint(&mut self.steps, ((position - self.step_position) as u64) << 1 | kind);
+        put_uvarint(
+            &mut self.steps,
+            ((position - self.step_position) as u64) << 1 | kind,
+        );
         self.step_position = position;
         self.step_count += 1;
     }
@@ -146,7 +154,12 @@ impl RowEncoder {
 #[inline]
 fn quantise(values: &[f64], integers: &[i64], scales: &[u8], lanes: &mut [u16; BLOCK]) -> u64 {
     let mut misfit = [0u8; BLOCK];
-    let columns = values.iter().zip(integers).zip(scales).zip(lanes.iter_mut()).zip(misfit.iter_mut());
+    let columns = values
+        .iter()
+        .zip(integers)
+        .zip(scales)
+        .zip(lanes.iter_mut())
+        .zip(misfit.iter_mut());
     for ((((&value, &before), &scale), lane), misfit) in columns {
         let (integer, exact) = to_integer(value, scale);
         let step = zigzag(integer.wrapping_sub(before));
@@ -165,8 +178,12 @@ fn quantise(values: &[f64], integers: &[i64], scales: &[u8], lanes: &mut [u16; B
 /// Writes which lane bytes are not zero, and those bytes; returns how many.
 #[inline]
 fn compress(lanes: &[u16; BLOCK], mask: &mut [u8], bytes: &mut [u8]) -> usize {
-    let mask: &mut [u8; BLOCK / 4] = mask.first_chunk_mut().expect("reset rounds the mask up to whole blocks");
-    let bytes: &mut [u8; BLOCK * 2] = bytes.first_chunk_mut().expect("reset leaves room for a block of lanes");
+    let mask: &mut [u8; BLOCK / 4] = mask
+        .first_chunk_mut()
+        .expect("reset rounds the mask up to whole blocks");
+    let bytes: &mut [u8; BLOCK * 2] = bytes
+        .first_chunk_mut()
+        .expect("reset leaves room for a block of lanes");
     let mut used = 0;
     for (four, mask) in lanes.as_chunks::<4>().0.iter().zip(mask) {
         if *four == [0; 4] {

@@ -11,10 +11,9 @@ mod encode;
 mod positions;
 mod view;
 
-pub use encode::RowEncoder;
 pub(crate) use decimal::{SCALE_BITS, SCALE_MAX, fit, is_valid_scale, to_integer, to_value};
+pub use encode::RowEncoder;
 pub use view::{RowView, walk_back};
-
 
 const FLAG_ABSENT: u8 = 1;
 const FLAG_STALE: u8 = 2;
@@ -39,7 +38,10 @@ pub struct RowState {
 impl RowState {
     /// Returns the state of `n` positions that never had a value.
     pub fn new(n: usize) -> Self {
-        Self { integers: vec![0; n], scales: vec![0; n] }
+        Self {
+            integers: vec![0; n],
+            scales: vec![0; n],
+        }
     }
 
     /// Returns the number of positions.

@@ -31,7 +31,11 @@ impl<'a> Positions<'a> {
         } else {
             let bytes = reader.bytes(n.div_ceil(8))?;
             let set: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
-            let beyond = if n % 8 == 0 { 0 } else { bytes[bytes.len() - 1] >> (n % 8) };
+            let beyond = if n % 8 == 0 {
+                0
+            } else {
+                bytes[bytes.len() - 1] >> (n % 8)
+            };
             if set as usize != count || beyond != 0 {
                 return Err(reader.malformed("position bitmap does not have its count"));
             }
@@ -57,13 +61,18 @@ impl<'a> Positions<'a> {
             Self::Empty => None,
             Self::List(bytes) => {
                 let (pairs, _) = bytes.as_chunks::<2>();
-                pairs.binary_search_by_key(&position, |pair| usize::from(u16::from_le_bytes(*pair))).ok()
+                pairs
+                    .binary_search_by_key(&position, |pair| usize::from(u16::from_le_bytes(*pair)))
+                    .ok()
             }
             Self::Bitmap(bytes) => {
                 if !self.contains(position) {
                     return None;
                 }
-                let whole: u32 = bytes[..position / 8].iter().map(|byte| byte.count_ones()).sum();
+                let whole: u32 = bytes[..position / 8]
+                    .iter()
+                    .map(|byte| byte.count_ones())
+                    .sum();
                 let below = bytes[position / 8] & ((1u8 << (position % 8)) - 1);
                 Some((whole + below.count_ones()) as usize)
             }
@@ -109,7 +118,11 @@ fn is_list(count: usize, n: usize) -> bool {
 }
 
 fn list(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair))
+    bytes
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|pair| u16::from_le_bytes(*pair))
 }
 
 #[cfg(test)]
@@ -120,7 +133,10 @@ mod tests {
     fn list_and_bitmap_hold_the_same_set() {
         for n in [1usize, 7, 8, 33, 1000] {
             for step in [1usize, 2, 40] {
-                let positions: Vec<u16> = (0..n).step_by(step).map(|position| position as u16).collect();
+                let positions: Vec<u16> = (0..n)
+                    .step_by(step)
+                    .map(|position| position as u16)
+                    .collect();
                 let mut out = Vec::new();
                 put_positions(&mut out, &positions, n);
                 let mut reader = ByteReader::new(&out);
@@ -130,7 +146,10 @@ mod tests {
                 set.for_each(|position| seen.push(position as u16));
                 assert_eq!(seen, positions);
                 for position in 0..n {
-                    assert_eq!(set.rank(position), positions.binary_search(&(position as u16)).ok());
+                    assert_eq!(
+                        set.rank(position),
+                        positions.binary_search(&(position as u16)).ok()
+                    );
                     assert_eq!(set.contains(position), position % step == 0);
                 }
             }

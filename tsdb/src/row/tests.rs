@@ -11,8 +11,14 @@ fn round_trip(rows: &[Vec<Option<u64>>]) {
     let mut encoded = Vec::new();
     let mut states = vec![state.clone()];
     for row in rows {
-        let values: Vec<f64> = row.iter().map(|bits| f64::from_bits(bits.unwrap_or(0x1234_5678_9abc_def0))).collect();
-        let absent: Vec<u16> = (0..n).filter(|&position| row[position].is_none()).map(|position| position as u16).collect();
+        let values: Vec<f64> = row
+            .iter()
+            .map(|bits| f64::from_bits(bits.unwrap_or(0x1234_5678_9abc_def0)))
+            .collect();
+        let absent: Vec<u16> = (0..n)
+            .filter(|&position| row[position].is_none())
+            .map(|position| position as u16)
+            .collect();
         let mut bytes = Vec::new();
         encoder.encode(&values, &absent, &state, &mut bytes);
         let view = RowView::parse(&bytes, n).unwrap();
@@ -31,11 +37,23 @@ fn round_trip(rows: &[Vec<Option<u64>>]) {
     }
     for position in 0..n {
         let mut seen: Vec<Option<u64>> = vec![None; rows.len()];
-        let views = encoded.iter().rev().map(|bytes| RowView::parse(bytes, n).unwrap());
-        walk_back(views, position, state.integers[position], state.scales[position], |back, value| {
-            seen[rows.len() - 1 - back] = Some(value.to_bits());
-        });
-        assert_eq!(seen, rows.iter().map(|row| row[position]).collect::<Vec<_>>());
+        let views = encoded
+            .iter()
+            .rev()
+            .map(|bytes| RowView::parse(bytes, n).unwrap());
+        walk_back(
+            views,
+            position,
+            state.integers[position],
+            state.scales[position],
+            |back, value| {
+                seen[rows.len() - 1 - back] = Some(value.to_bits());
+            },
+        );
+        assert_eq!(
+            seen,
+            rows.iter().map(|row| row[position]).collect::<Vec<_>>()
+        );
     }
     for (index, bytes) in encoded.iter().enumerate().rev() {
         RowView::parse(bytes, n).unwrap().invert(&mut state);
@@ -119,7 +137,10 @@ fn every_truncation_is_refused() {
 #[test]
 fn the_example_of_the_format_document_decodes() {
     let example = crate::encoding::hex_example(include_str!("FORMAT.md"));
-    let mut state = RowState { integers: vec![10, 25, 7, 100, 1], scales: vec![0, 1, 0, 0, 0] };
+    let mut state = RowState {
+        integers: vec![10, 25, 7, 100, 1],
+        scales: vec![0, 1, 0, 0, 0],
+    };
     let mut bytes = Vec::new();
     let values = [11.0, 2.5, 0.0, crate::sample::stale_marker(), 300_000.0];
     RowEncoder::default().encode(&values, &[2], &state, &mut bytes);

@@ -25,7 +25,12 @@ pub struct RowView<'a> {
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Add(i64),
-    Replace { scale: u8, integer: i64, scale_before: u8, integer_before: i64 },
+    Replace {
+        scale: u8,
+        integer: i64,
+        scale_before: u8,
+        integer_before: i64,
+    },
 }
 
 impl<'a> RowView<'a> {
@@ -37,7 +42,11 @@ impl<'a> RowView<'a> {
             return Err(reader.malformed("unknown row flags"));
         }
         let set = |flag: u8, reader: &mut ByteReader<'a>| {
-            if flags & flag == 0 { Ok(Positions::Empty) } else { Positions::read(reader, n) }
+            if flags & flag == 0 {
+                Ok(Positions::Empty)
+            } else {
+                Positions::read(reader, n)
+            }
         };
         let absent = set(FLAG_ABSENT, &mut reader)?;
         let stale = set(FLAG_STALE, &mut reader)?;
@@ -54,11 +63,23 @@ impl<'a> RowView<'a> {
         let mask = reader.bytes(mask_bytes(n))?;
         let lanes = reader.rest();
         let used_bits = 2 * (n - (mask.len().max(1) - 1) * 4);
-        let beyond = mask.last().map_or(0, |last| if used_bits >= 8 { 0 } else { last >> used_bits });
+        let beyond = mask
+            .last()
+            .map_or(0, |last| if used_bits >= 8 { 0 } else { last >> used_bits });
         if beyond != 0 || count_ones(mask) != lanes.len() {
             return Err(reader.malformed("lane bytes do not match the mask"));
         }
-        let view = Self { n, absent, stale, raw, raw_xors, steps, step_count, mask, lanes };
+        let view = Self {
+            n,
+            absent,
+            stale,
+            raw,
+            raw_xors,
+            steps,
+            step_count,
+            mask,
+            lanes,
+        };
         view.check_disjoint(&reader)?;
         Ok(view)
     }
@@ -67,13 +88,24 @@ impl<'a> RowView<'a> {
     fn check_disjoint(&self, reader: &ByteReader<'_>) -> Result<(), Malformed> {
         let mut clash = false;
         let has_lane = |position: usize| self.mask[position / 4] >> (position % 4 * 2) & 3 != 0;
-        self.absent.for_each(|position| clash |= has_lane(position) || self.stale.contains(position) || self.raw.contains(position));
-        self.stale.for_each(|position| clash |= has_lane(position) || self.raw.contains(position));
+        self.absent.for_each(|position| {
+            clash |=
+                has_lane(position) || self.stale.contains(position) || self.raw.contains(position)
+        });
+        self.stale
+            .for_each(|position| clash |= has_lane(position) || self.raw.contains(position));
         self.raw.for_each(|position| clash |= has_lane(position));
         self.for_each_step(|position, _| {
-            clash |= has_lane(position) || self.absent.contains(position) || self.stale.contains(position) || self.raw.contains(position);
+            clash |= has_lane(position)
+                || self.absent.contains(position)
+                || self.stale.contains(position)
+                || self.raw.contains(position);
         });
-        if clash { Err(reader.malformed("a position changes twice")) } else { Ok(()) }
+        if clash {
+            Err(reader.malformed("a position changes twice"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Tells whether a position has a sample in this row.
@@ -109,7 +141,9 @@ impl<'a> RowView<'a> {
         });
         self.for_each_raw(|position, xor| state.integers[position] ^= xor);
         self.for_each_step(|position, step| match step {
-            Step::Add(difference) => state.integers[position] = state.integers[position].wrapping_add(difference),
+            Step::Add(difference) => {
+                state.integers[position] = state.integers[position].wrapping_add(difference)
+            }
             Step::Replace { scale, integer, .. } => {
                 state.scales[position] = scale;
                 state.integers[position] = integer;
@@ -125,8 +159,14 @@ impl<'a> RowView<'a> {
         });
         self.for_each_raw(|position, xor| state.integers[position] ^= xor);
         self.for_each_step(|position, step| match step {
-            Step::Add(difference) => state.integers[position] = state.integers[position].wrapping_sub(difference),
-            Step::Replace { scale_before, integer_before, .. } => {
+            Step::Add(difference) => {
+                state.integers[position] = state.integers[position].wrapping_sub(difference)
+            }
+            Step::Replace {
+                scale_before,
+                integer_before,
+                ..
+            } => {
                 state.scales[position] = scale_before;
                 state.integers[position] = integer_before;
             }
@@ -179,7 +219,9 @@ impl<'a> RowView<'a> {
         let mut position = 0;
         for _ in 0..self.step_count {
             // `parse` read the same bytes, so none of them is malformed.
-            let Ok((gap, step)) = read_step(&mut reader) else { return };
+            let Ok((gap, step)) = read_step(&mut reader) else {
+                return;
+            };
             position += gap;
             visit(position, step);
         }
@@ -195,7 +237,11 @@ impl<'a> RowView<'a> {
         let rank = count_ones(&self.mask[..position / 4]) + before.count_ones() as usize;
         let byte = |index: usize| self.lanes.get(index).copied().unwrap_or(0);
         let low = if bits & 1 == 0 { 0 } else { byte(rank) };
-        let high = if bits & 2 == 0 { 0 } else { byte(rank + usize::from(bits & 1)) };
+        let high = if bits & 2 == 0 {
+            0
+        } else {
+            byte(rank + usize::from(bits & 1))
+        };
         lane_step(u16::from_le_bytes([low, high]))
     }
 
@@ -216,7 +262,11 @@ impl<'a> RowView<'a> {
             if at == position {
                 match step {
                     Step::Add(difference) => *integer = integer.wrapping_sub(difference),
-                    Step::Replace { scale_before, integer_before, .. } => {
+                    Step::Replace {
+                        scale_before,
+                        integer_before,
+                        ..
+                    } => {
                         *scale = scale_before;
                         *integer = integer_before;
                     }
@@ -253,12 +303,20 @@ fn lane_step(lane: u16) -> i64 {
 
 fn count_ones(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
-    let words: u32 = words.iter().map(|word| u64::from_le_bytes(*word).count_ones()).sum();
+    let words: u32 = words
+        .iter()
+        .map(|word| u64::from_le_bytes(*word).count_ones())
+        .sum();
     let rest: u32 = rest.iter().map(|byte| byte.count_ones()).sum();
     (words + rest) as usize
 }
 
-fn read_steps<'a>(reader: &mut ByteReader<'a>, bytes: &'a [u8], count: usize, n: usize) -> Result<&'a [u8], Malformed> {
+fn read_steps<'a>(
+    reader: &mut ByteReader<'a>,
+    bytes: &'a [u8],
+    count: usize,
+    n: usize,
+) -> Result<&'a [u8], Malformed> {
     if count == 0 {
         return Err(reader.malformed("step section without a step"));
     }
@@ -287,8 +345,12 @@ fn read_step(reader: &mut ByteReader<'_>) -> Result<(usize, Step), Malformed> {
         if !is_valid_scale(scale) || !is_valid_scale(scale_before) {
             return Err(reader.malformed("unknown scale"));
         }
-        Step::Replace { scale, integer, scale_before, integer_before }
+        Step::Replace {
+            scale,
+            integer,
+            scale_before,
+            integer_before,
+        }
     };
     Ok((tagged >> 1, step))
 }
-

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::format::{SegmentHeader, salt};
+use super::format::SegmentHeader;
 use super::segment::{SegmentWriter, SyncHandle};
 use super::sync::SyncState;
 use super::tail::Tail;
+use crate::encoding::salt;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, names};
 
@@ -19,7 +20,8 @@ use crate::fs::{Fs, names};
 pub(crate) struct WalConfig {
     /// A segment of at least so many bytes takes no further frame.
     pub(crate) segment_bytes: u64,
-    /// Copies of frames that are not synced yet take about so much memory; an append that finds more syncs by itself.
+    /// Copies of frames that are not synced yet take about so much memory; an append that finds more syncs by itself. A few
+    /// MiB are seconds of commits; memory beyond that costs more to touch for the first time than the write itself.
     pub(crate) unsynced_bytes: usize,
     /// Where the salts of segments are drawn from. It must not be known to whoever chooses label values.
     pub(crate) salt_seed: u64,
@@ -229,6 +231,25 @@ impl Wal {
                     .retain(|info| info.number != number),
             }
         }
+        sync_dir(&*self.fs, &self.dir)
+    }
+
+    /// Moves segments of which nothing stands, [`Log::unusable`](super::Log::unusable), to the directory `to`, which
+    /// exists. Not before the log is open: its first header has taken over what those segments knew to be synced.
+    pub(crate) fn set_aside(&self, segments: &[u64], to: &Path) -> Result<()> {
+        if segments.is_empty() {
+            return Ok(());
+        }
+        for &number in segments {
+            let path = segment_path(&self.dir, number);
+            let place = to.join(format!("{}-{}", names::LOG, names::numbered(number)));
+            self.fs
+                .rename(&path, &place)
+                .map_err(|error| Error::io("move", path, error))?;
+            let mut writer = self.writer.lock();
+            writer.closed.retain(|info| info.number != number);
+        }
+        sync_dir(&*self.fs, to)?;
         sync_dir(&*self.fs, &self.dir)
     }
 

@@ -314,6 +314,33 @@ fn segment_with_both_headers_damaged_is_reported_and_the_rest_is_read() {
 }
 
 #[test]
+fn unusable_segments_are_moved_aside_and_the_log_goes_on() {
+    let fs = disk();
+    let quarantine = Path::new("quarantine");
+    fs.create_dir(quarantine).unwrap();
+    let wal = open(&fs).unwrap();
+    append(&wal, &body(0)).unwrap();
+    wal.rotate().unwrap();
+    append(&wal, &body(1)).unwrap();
+    wal.sync().unwrap();
+    wal.rotate().unwrap();
+    append(&wal, &body(2)).unwrap();
+    wal.sync().unwrap();
+    fs.flip_bit(&path(2), 99).unwrap();
+    fs.flip_bit(&path(2), 499).unwrap();
+
+    let log = read(&fs);
+    let wal = open(&fs).unwrap();
+    wal.set_aside(&log.unusable, quarantine).unwrap();
+    assert!(fs.exists(&quarantine.join("log-00000002")).unwrap());
+    append(&wal, &body(3)).unwrap();
+    let log = read(&fs);
+    assert_eq!(frames(&log).into_keys().collect::<Vec<_>>(), [1, 3, 4]);
+    assert_eq!((log.unusable.len(), log.damage.len()), (0, 1));
+    assert_eq!(log.start().segments, wal.segments());
+}
+
+#[test]
 fn file_under_the_name_of_another_segment_is_not_read() {
     let fs = disk();
     let wal = open(&fs).unwrap();

@@ -1,5 +1,6 @@
 //! The directory: what is where. And the header and footer that lead to it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::page::PER_PAGE;
@@ -33,6 +34,8 @@ pub(super) struct Label {
     /// The entities that have the label.
     pub(super) set: SetRef,
     pub(super) pages: Vec<LabelPage>,
+    /// All values of a label that has a single page, once they were needed.
+    pub(super) texts: OnceLock<Box<[Box<str>]>>,
 }
 
 /// A page of label values.
@@ -259,6 +262,7 @@ impl Label {
             values,
             set,
             pages: Vec::new(),
+            texts: OnceLock::new(),
         };
         for _ in 0..page_count(reader, values)? {
             let page = pages.next(reader)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::directory::{Directory, LabelPage, Page, Refusal};
+use super::directory::{Directory, Label, LabelPage, Page, Refusal};
 use super::page::{EntityLabels, EntityPage, PER_PAGE, ValuePage};
 use super::set::SetRef;
 use crate::encoding::Malformed;
@@ -204,10 +204,26 @@ impl IndexReader {
     /// Returns the text of a value.
     #[inline]
     pub(super) fn value_text(&self, label: u32, ordinal: u32) -> Result<&str> {
+        let texts = self.directory.labels[label as usize].texts.get();
+        match texts.and_then(|texts| texts.get(ordinal as usize)) {
+            Some(text) => Ok(text),
+            None => self.read_text(label, ordinal),
+        }
+    }
+
+    /// Reads the text of a value. Texts of labels with few values are kept: they are in most label sets.
+    fn read_text(&self, label: u32, ordinal: u32) -> Result<&str> {
         let (page, values) = self.value_page(label, ordinal as usize / PER_PAGE)?;
-        values
-            .text(ordinal as usize % PER_PAGE)
-            .map_err(|malformed| self.damaged_page(page, malformed))
+        let damaged = |malformed| self.damaged_page(page, malformed);
+        let Label { pages, texts, .. } = &self.directory.labels[label as usize];
+        if pages.len() == 1 {
+            let all: Result<_, Malformed> = (0..values.len())
+                .map(|index| values.text(index).map(Box::from))
+                .collect();
+            let all = all.map_err(damaged)?;
+            texts.get_or_init(|| all);
+        }
+        values.text(ordinal as usize % PER_PAGE).map_err(damaged)
     }
 
     /// Returns a set of entities, verified.
@@ -426,9 +442,9 @@ impl LabelReader {
     ///
     /// Those of [`IndexReader::labels`].
     pub fn labels(&mut self, index: &IndexReader, ordinal: u32) -> Result<Labels> {
-        if !ordinal
+        if ordinal
             .checked_sub(self.base)
-            .is_some_and(|rank| rank < self.entities.len())
+            .is_none_or(|rank| rank >= self.entities.len())
         {
             self.load(index, ordinal)?;
         }

@@ -32,7 +32,7 @@ impl IndexReader {
             match &entities {
                 None => ordinals.extend(base..base + metric.set.count),
                 Some(entities) => {
-                    push_ranks(&self.read_set(metric.set)?, entities, base, &mut ordinals)
+                    push_ranks(&self.read_set(metric.set)?, entities, base, &mut ordinals);
                 }
             }
         }

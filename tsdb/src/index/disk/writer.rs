@@ -1,6 +1,7 @@
 //! Collects series in label order and writes their index.
 
 use std::io;
+use std::sync::OnceLock;
 
 use super::directory::{Directory, Label, LabelPage, Page, write_header};
 use super::page::{PER_PAGE, write_entities, write_values};
@@ -73,7 +74,7 @@ impl IndexWriter {
             return next;
         }
         let hash = Entities::hash(&self.dictionary, labels.entity());
-        match self.entities.find(&self.dictionary, hash, labels.entity()) {
+        match self.entities.find(&self.dictionary, hash, &labels.entity()) {
             Some(entity) => entity,
             None => self
                 .entities
@@ -250,6 +251,7 @@ impl<W: io::Write> Output<'_, W> {
             values: values.len() as u32,
             set: self.set(&present)?,
             pages: Vec::new(),
+            texts: OnceLock::new(),
         };
         let mut before = 0;
         for (values, sets) in values.chunks(PER_PAGE).zip(sets.chunks(PER_PAGE)) {

@@ -44,7 +44,7 @@ impl Entities {
         &self,
         dictionary: &Dictionary,
         hash: u32,
-        labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        labels: &(impl Iterator<Item = (&'a str, &'a str)> + Clone),
     ) -> Option<u32> {
         self.table.find(widen(hash), |id| {
             self.slab[id].hash == hash && self.has_labels(dictionary, id, labels.clone())

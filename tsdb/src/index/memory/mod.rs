@@ -92,7 +92,7 @@ impl MemIndex {
     ) -> Option<u32> {
         let labels = entity_labels(&pairs);
         let hash = Entities::hash(&self.dictionary, labels.clone());
-        let entity = self.entities.find(&self.dictionary, hash, labels)?;
+        let entity = self.entities.find(&self.dictionary, hash, &labels)?;
         let metric = self
             .dictionary
             .find_value(METRIC_LABEL, metric_name(pairs))?;
@@ -111,7 +111,7 @@ impl MemIndex {
     ) -> Insertion {
         let labels = entity_labels(&pairs);
         let hash = Entities::hash(&self.dictionary, labels.clone());
-        let entity = match self.entities.find(&self.dictionary, hash, labels.clone()) {
+        let entity = match self.entities.find(&self.dictionary, hash, &labels) {
             Some(entity) => entity,
             None => self.entities.insert(&mut self.dictionary, hash, labels),
         };

@@ -1,0 +1,75 @@
+//! What the database tells its embedder while it works.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fs::Ulid;
+use crate::time::TimeRange;
+
+/// Something that happened. New kinds may come.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The database is open.
+    Opened {
+        /// Samples taken from the log.
+        samples_replayed: u64,
+        /// How long opening took.
+        duration: Duration,
+    },
+    /// A unit on disk is not what was written. What it held is lost, or comes from somewhere else.
+    Damaged {
+        /// The unit and what is wrong with it.
+        message: String,
+    },
+    /// Something that could not be used was moved aside.
+    Quarantined {
+        /// Where it is now.
+        path: PathBuf,
+    },
+    /// Samples left the head as a block.
+    Flushed {
+        /// The block.
+        block: Ulid,
+        /// The span of time it answers for.
+        range: TimeRange,
+        /// How many samples it holds.
+        samples: u64,
+    },
+    /// Blocks became one.
+    Merged {
+        /// The new block; none if every sample was deleted.
+        block: Option<Ulid>,
+        /// The blocks it replaces.
+        parents: Vec<Ulid>,
+    },
+    /// Retention removed a block.
+    Dropped {
+        /// The block.
+        block: Ulid,
+    },
+    /// Writes fail; reads go on. Writes are tried again by themselves.
+    ReadOnly {
+        /// Why.
+        reason: String,
+    },
+    /// Writes work again.
+    Healthy,
+    /// Background work failed and will be tried again.
+    Failed {
+        /// What, and why.
+        message: String,
+    },
+}
+
+/// Takes events. Called on the thread where they happen, with no lock held: it must not take long.
+pub trait EventListener: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync> EventListener for F {
+    fn event(&self, event: &Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,249 @@
+//! The head becomes blocks, and is made durable without the log in between.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::block::{Block, BlockSpec};
+use crate::compact::write_block;
+use crate::error::{Error, Result};
+use crate::fs::names;
+use crate::head::HeadView;
+use crate::source::SeriesSource;
+use crate::time::{TimeRange, Timestamp};
+
+use super::event::Event;
+use super::inner::{FlushState, Inner, PendingTruncation};
+use super::options::to_ms;
+
+/// What a flush did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Blocks written.
+    pub blocks: usize,
+    /// Samples in them.
+    pub samples: u64,
+    /// A querier made before the flush is still alive, so the head keeps what was flushed for now. Nothing can be
+    /// flushed again before it is gone.
+    pub is_waiting_for_readers: bool,
+}
+
+impl Inner {
+    /// Writes everything below `boundary` into blocks, one for each aligned range, and lets the head go of it.
+    pub(super) fn flush_before(&self, boundary: Timestamp, state: &mut FlushState) -> Result<FlushReport> {
+        let wal = Arc::clone(self.writer()?);
+        self.truncate_pending(state)?;
+        if state.pending.is_some() {
+            return Ok(FlushReport { is_waiting_for_readers: true, ..FlushReport::default() });
+        }
+        let ranges = self.head.ranges_before(boundary);
+        if ranges.is_empty() {
+            self.head.raise_boundary(boundary);
+            return Ok(FlushReport::default());
+        }
+        let sequence = self.head.settle(boundary, || wal.last_sequence())?;
+        let deletions = self.begin_writing();
+        let written = self.write_ranges(&ranges, sequence);
+        let blocks = self.end_writing(deletions, written)?;
+        let mut report = FlushReport { blocks: blocks.len(), ..FlushReport::default() };
+        for block in &blocks {
+            let meta = block.meta();
+            report.samples += meta.samples;
+            self.emit(&Event::Flushed { block: meta.ulid, range: meta.range, samples: meta.samples });
+        }
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        state.pending = Some(PendingTruncation { boundary, sequence });
+        drop(blocks);
+        self.truncate_pending(state)?;
+        report.is_waiting_for_readers = state.pending.is_some();
+        Ok(report)
+    }
+
+    fn write_ranges(&self, ranges: &[TimeRange], sequence: u64) -> Result<Vec<Arc<Block>>> {
+        let view = HeadView::at(Arc::clone(&self.head), sequence);
+        let blocks_dir = self.dir.join(names::BLOCKS);
+        let mut blocks = Vec::new();
+        for &range in ranges {
+            let spec = BlockSpec {
+                ulid: self.next_ulid(),
+                range,
+                level: 1,
+                sources: Vec::new(),
+                parents: Vec::new(),
+                created_ms: self.options.clock.now_ms(),
+                flushed_through: sequence,
+                encoding: self.options.chunk_encoding,
+            };
+            let cursor = view.select(&[], range)?;
+            let written = write_block(Arc::clone(&self.options.fs), &blocks_dir, spec, vec![cursor], &mut |_| ControlFlow::Continue(()));
+            match written {
+                Ok(block) => blocks.extend(block.map(Arc::new)),
+                Err(error) => {
+                    // Blocks of earlier ranges stand on disk: a second copy of what the head still holds, merged away
+                    // later. They are not shown, so nothing is counted twice.
+                    for block in &blocks {
+                        drop(crate::block::remove(&*self.options.fs, &blocks_dir, block.meta().ulid));
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Says that a block is being written; returns which deletions it knows.
+    pub(super) fn begin_writing(&self) -> usize {
+        let mut layout = self.layout.lock();
+        layout.writers += 1;
+        layout.deleted.len()
+    }
+
+    /// Deletes from new blocks what was deleted while they were written, and shows them.
+    pub(super) fn end_writing(&self, known: usize, written: Result<Vec<Arc<Block>>>) -> Result<Vec<Arc<Block>>> {
+        self.end_replacing(known, written, &[])
+    }
+
+    /// As [`Inner::end_writing`], with blocks that the new ones replace.
+    pub(super) fn end_replacing(&self, known: usize, written: Result<Vec<Arc<Block>>>, replaced: &[crate::fs::Ulid]) -> Result<Vec<Arc<Block>>> {
+        let mut layout = self.layout.lock();
+        layout.writers -= 1;
+        let shown = written.and_then(|blocks| {
+            for block in &blocks {
+                for (range, matchers) in &layout.deleted[known..] {
+                    block.delete(*range, matchers)?;
+                }
+            }
+            self.views.swap(&blocks, replaced);
+            Ok(blocks)
+        });
+        if layout.writers == 0 {
+            layout.deleted.clear();
+        }
+        shown
+    }
+
+    /// Lets the head go of what was flushed, once nobody reads a view without the blocks.
+    pub(super) fn truncate_pending(&self, state: &mut FlushState) -> Result<()> {
+        let Some(pending) = state.pending else { return Ok(()) };
+        if self.views.are_older_read() {
+            return Ok(());
+        }
+        self.head.truncate(pending.boundary, pending.sequence)?;
+        state.pending = None;
+        self.counters.truncations.fetch_add(1, Ordering::Relaxed);
+        self.checkpoint(state)
+    }
+
+    /// Makes the head durable without the log and cuts the log.
+    pub(super) fn checkpoint(&self, state: &mut FlushState) -> Result<()> {
+        let result = self.try_checkpoint(state);
+        let counter = if result.is_ok() { &self.counters.checkpoints } else { &self.counters.checkpoint_failures };
+        counter.fetch_add(1, Ordering::Relaxed);
+        result
+    }
+
+    fn try_checkpoint(&self, state: &mut FlushState) -> Result<()> {
+        let wal = self.writer()?;
+        let fs = &*self.options.fs;
+        let segment = wal.rotate()?;
+        let sequence = wal
+            .segments()
+            .iter()
+            .find(|info| info.number == segment)
+            .map_or_else(|| wal.last_sequence(), |info| info.first_sequence - 1);
+        // Everything before the new segment is applied once the groups' locks have been taken and the lone samples'
+        // lock as well; `checkpoint` takes them.
+        let lone_file = state.lone_file + 1;
+        let checkpoint = self.head.checkpoint(sequence, segment, lone_file, fs, &self.dir)?;
+        state.lone_file = lone_file;
+        wal.sync()?;
+        self.head.pieces.sync()?;
+        self.store_series(state)?;
+        checkpoint.store(fs, &self.dir)?;
+        state.checkpoint_sequence = sequence;
+        state.checkpoint_ms = self.options.clock.now_ms();
+        self.remove_lone_files(checkpoint.lone_file)?;
+        wal.cut_before(segment)
+    }
+
+    /// Appends the definitions the log has brought since the last time to the series store.
+    fn store_series(&self, state: &mut FlushState) -> Result<()> {
+        let Some(store) = &mut state.store else { return Ok(()) };
+        let ids = self.head.take_unstored();
+        let definitions: Vec<(u64, crate::labels::Labels)> = {
+            let index = self.head.index.read();
+            let slots = self.head.slots.read();
+            ids.iter().filter_map(|&id| Some((id, index.labels(slots.find(id)?)))).collect()
+        };
+        let stored = if store.is_distrusted() {
+            let all = self.head.all_definitions();
+            store.rewrite(all.iter().map(|(id, labels)| (*id, labels))).map(|_count| ())
+        } else {
+            store.append(definitions.iter().map(|(id, labels)| (*id, labels))).and_then(|_count| store.sync())
+        };
+        if stored.is_err() {
+            self.head.put_unstored_back(ids);
+        }
+        stored
+    }
+
+    fn remove_lone_files(&self, keep: u64) -> Result<()> {
+        let dir = self.dir.join(names::HEAD);
+        let fs = &self.options.fs;
+        for entry in fs.read_dir(&dir).map_err(|error| Error::io("list", &dir, error))? {
+            if names::parse_lone(&entry.name).is_some_and(|number| number != keep) {
+                let path = dir.join(&entry.name);
+                fs.remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes what is complete and makes a checkpoint if one is due: what the flush lane does at each turn.
+    pub(super) fn flush_step(&self) -> Result<bool> {
+        let mut state = self.flushing.lock();
+        self.truncate_pending(&mut state)?;
+        let range_ms = self.options.block_range_ms();
+        let now = self.options.clock.now_ms();
+        let boundary = self.complete_before(&mut state, now, range_ms);
+        if let Some(boundary) = boundary
+            && state.pending.is_none()
+        {
+            self.flush_before(boundary, &mut state)?;
+            return Ok(true);
+        }
+        let wal = self.writer()?;
+        let is_due = now.saturating_sub(state.checkpoint_ms) >= to_ms(self.options.checkpoint_interval)
+            || now < state.checkpoint_ms
+            || wal.size_bytes() > 4 * self.options.segment_bytes;
+        if is_due && wal.last_sequence() > state.checkpoint_sequence {
+            self.checkpoint(&mut state)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Returns the time before which the head is complete and worth a block.
+    fn complete_before(&self, state: &mut FlushState, now: Timestamp, range_ms: i64) -> Option<Timestamp> {
+        let (oldest, newest) = (self.head.min_time(), self.head.max_time());
+        if oldest > newest {
+            return None;
+        }
+        let sequence = self.head.publisher.published();
+        let since = match state.idle_since {
+            Some((known, since)) if known == sequence => since,
+            _ => {
+                state.idle_since = Some((sequence, now));
+                now
+            }
+        };
+        if newest.saturating_sub(oldest) > range_ms + range_ms / 2 {
+            // Half a range stays open for what comes a little late.
+            let boundary = TimeRange::aligned(newest - range_ms / 2, range_ms).start;
+            return (boundary > oldest).then_some(boundary);
+        }
+        // Nothing comes any more: what is there would wait in the log for ever.
+        (now.saturating_sub(since) >= range_ms).then(|| TimeRange::aligned(newest, range_ms).end)
+    }
+}
