@@ -1,5 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod columns;
 mod directory;
 mod file;
 mod layout;

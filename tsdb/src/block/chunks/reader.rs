@@ -1,19 +1,19 @@
 //! Reading the file of chunks.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::block::FileMeta;
-use crate::chunk::{column, dense, gorilla};
+use crate::chunk::{dense, gorilla};
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, MappedFile, Ulid};
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
-use super::directory::{self, ChunkEntry, ColumnEntry, Form, Place, RecordPlace, SeriesRecords};
+use super::columns::{ColumnsReader, is_ascending};
+use super::directory::{ChunkEntry, Form, Place, RecordPlace, SeriesRecords};
 use super::layout::{self, Footer, HeaderFault};
 use super::pages::{Page, PagesReader, RECORDS_PER_PAGE, read, read_checked};
 
@@ -23,16 +23,8 @@ pub(crate) struct ChunksReader {
     path: PathBuf,
     file: MappedFile,
     series: PagesReader,
-    columns: PagesReader,
+    columns: ColumnsReader,
     base: Timestamp,
-    cache: Box<[Mutex<Option<Arc<Column>>>]>,
-}
-
-/// A timestamp column, decoded. Hundreds of series share one.
-#[derive(Debug)]
-struct Column {
-    number: u32,
-    timestamps: Vec<Timestamp>,
 }
 
 /// The chunks of one series; borrows the page of the directory that names them.
@@ -79,14 +71,12 @@ impl ChunksReader {
                 format!("belongs to block {}", footer.ulid),
             ));
         }
-        let cache = (0..CACHED_COLUMNS).map(|_slot| Mutex::new(None)).collect();
         Ok(Self {
             series: PagesReader::open(file.clone(), path, footer.series)?,
-            columns: PagesReader::open(file.clone(), path, footer.columns)?,
+            columns: ColumnsReader::open(&file, path, footer.columns, footer.base)?,
             base: footer.base,
             path: path.to_owned(),
             file,
-            cache,
         })
     }
 
@@ -113,18 +103,7 @@ impl ChunksReader {
     /// Reads everything once and returns every damaged unit: pages of the directories, columns, chunks.
     pub(crate) fn verify(&self) -> Vec<Error> {
         let mut damaged = Vec::new();
-        for first in (0..self.columns.records()).step_by(RECORDS_PER_PAGE as usize) {
-            let end = first
-                .saturating_add(RECORDS_PER_PAGE)
-                .min(self.columns.records());
-            match self.columns.page_of(first) {
-                Err(error) => damaged.push(error),
-                Ok(_page) => {
-                    damaged
-                        .extend((first..end).filter_map(|number| self.read_column(number).err()));
-                }
-            }
-        }
+        self.columns.verify(&mut damaged);
         let mut samples = Samples::default();
         let walk = Walk::default();
         let mut last_bad_page = None;
@@ -173,15 +152,8 @@ impl ChunksReader {
         range: TimeRange,
         out: &mut Samples,
     ) -> Result<()> {
-        let column = match self.cached(column) {
-            Some(column) => column,
-            None => {
-                let entry = self.column_entry(column)?;
-                if !range.overlaps(&TimeRange::closed(entry.first, entry.last)) {
-                    return Ok(());
-                }
-                self.cache(self.decode_column(column, &entry)?)
-            }
+        let Some(column) = self.columns.read(column, range)? else {
+            return Ok(());
         };
         let timestamps = column.timestamps.as_slice();
         let from = timestamps.partition_point(|&timestamp| timestamp < range.start);
@@ -247,52 +219,6 @@ impl ChunksReader {
         };
         Error::corruption(&self.path, offset, what)
     }
-
-    fn cached(&self, number: u32) -> Option<Arc<Column>> {
-        self.slot(number)
-            .lock()
-            .as_ref()
-            .filter(|column| column.number == number)
-            .cloned()
-    }
-
-    fn cache(&self, column: Column) -> Arc<Column> {
-        let column = Arc::new(column);
-        *self.slot(column.number).lock() = Some(column.clone());
-        column
-    }
-
-    fn slot(&self, number: u32) -> &Mutex<Option<Arc<Column>>> {
-        &self.cache[number as usize % CACHED_COLUMNS]
-    }
-
-    fn read_column(&self, number: u32) -> Result<Column> {
-        let entry = self.column_entry(number)?;
-        self.decode_column(number, &entry)
-    }
-
-    fn column_entry(&self, number: u32) -> Result<ColumnEntry> {
-        let page = self.columns.page_of(number)?;
-        directory::read_column(page.reader(), self.base, number % RECORDS_PER_PAGE)
-            .map_err(|malformed| page.corruption(malformed))
-    }
-
-    fn decode_column(&self, number: u32, entry: &ColumnEntry) -> Result<Column> {
-        let bytes = read_checked(&self.file, &self.path, entry.offset, entry.len)?;
-        let corruption = |what| Error::corruption(&self.path, entry.offset, what);
-        let mut timestamps = Vec::with_capacity(entry.count);
-        column::decode(&bytes, entry.count, &mut timestamps)
-            .map_err(|malformed| corruption(malformed.what))?;
-        let is_as_listed = timestamps.len() == entry.count
-            && timestamps.first() == Some(&entry.first)
-            && timestamps.last() == Some(&entry.last)
-            && is_ascending(&timestamps);
-        if is_as_listed {
-            Ok(Column { number, timestamps })
-        } else {
-            Err(corruption("column is not the one listed"))
-        }
-    }
 }
 
 impl SeriesChunks<'_> {
@@ -333,7 +259,7 @@ impl SeriesChunks<'_> {
         for chunk in self.entries()? {
             let (first, last) = match chunk.form {
                 Form::Dense { column } => {
-                    let entry = self.reader.column_entry(column)?;
+                    let entry = self.reader.columns.entry(column)?;
                     (entry.first, entry.last)
                 }
                 Form::Gorilla { first, last } => (first, last),
@@ -422,11 +348,3 @@ pub(crate) fn open_sized(fs: &dyn Fs, path: &Path, expected: FileMeta) -> Result
     fs.map(path, size_bytes)
         .map_err(|error| Error::io("map", path, error))
 }
-
-fn is_ascending(timestamps: &[Timestamp]) -> bool {
-    timestamps.windows(2).all(|pair| pair[0] < pair[1])
-}
-
-/// Decoded columns that are kept: at most 4 MiB, and 1 MiB at 480 samples. Columns are numbered in the order of their
-/// first use, so series that are read one after another use columns that do not share a slot.
-const CACHED_COLUMNS: usize = 256;
