@@ -20,7 +20,7 @@ use crate::time::TimeRange;
 
 pub(crate) use plan::{PlanOptions, plan, ranges_ms};
 pub(crate) use retention::{Horizon, RetentionOptions, retire};
-pub(crate) use write_block::{MergeSpec, Progress, merge_blocks, write_block};
+pub(crate) use write_block::{MergeSpec, merge_blocks, write_block};
 
 /// What the decisions need to know of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
