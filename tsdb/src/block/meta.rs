@@ -67,9 +67,15 @@ impl BlockMeta {
         line("created_ms", &self.created_ms);
         line("flushed_through", &self.flushed_through);
         line("encoding", &encoding_name(self.encoding));
-        for (name, file) in [(names::CHUNKS, self.chunks_file), (names::INDEX, self.index_file)] {
+        for (name, file) in [
+            (names::CHUNKS, self.chunks_file),
+            (names::INDEX, self.index_file),
+        ] {
             line(&format!("file.{name}.size_bytes"), &file.size_bytes);
-            line(&format!("file.{name}.crc"), &format_args!("{:08x}", file.crc));
+            line(
+                &format!("file.{name}.crc"),
+                &format_args!("{:08x}", file.crc),
+            );
         }
         let crc = crc32(text.as_bytes());
         put_line(&mut text, "crc", &format_args!("{crc:08x}"));
@@ -114,7 +120,8 @@ struct Fields<'a>(BTreeMap<&'a str, (usize, &'a str)>);
 impl<'a> Fields<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, Wrong> {
         let malformed = |what, offset| Malformed { what, offset };
-        let text = std::str::from_utf8(bytes).map_err(|error| malformed("not UTF-8", error.valid_up_to()))?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| malformed("not UTF-8", error.valid_up_to()))?;
         let (body, sum) = text
             .rsplit_once("crc=")
             .ok_or(malformed("no checksum line", bytes.len()))?;
@@ -132,7 +139,9 @@ impl<'a> Fields<'a> {
         let mut fields = BTreeMap::new();
         let mut offset = magic.len() + 1;
         for line in lines.lines() {
-            let (key, value) = line.split_once('=').ok_or(malformed("line without =", offset))?;
+            let (key, value) = line
+                .split_once('=')
+                .ok_or(malformed("line without =", offset))?;
             if fields.insert(key, (offset, value)).is_some() {
                 return Err(malformed("key stands twice", offset).into());
             }
@@ -163,8 +172,14 @@ impl<'a> Fields<'a> {
         };
         match self.0.values().next() {
             // A key nobody knows may change what the others mean.
-            Some(&(offset, _)) => Err(Malformed { what: "unknown key", offset }),
-            None if meta.range.is_empty() => Err(Malformed { what: "empty range", offset: 0 }),
+            Some(&(offset, _)) => Err(Malformed {
+                what: "unknown key",
+                offset,
+            }),
+            None if meta.range.is_empty() => Err(Malformed {
+                what: "empty range",
+                offset: 0,
+            }),
             None => Ok(meta),
         }
     }
@@ -182,10 +197,19 @@ impl<'a> Fields<'a> {
         self.take_with(key, |text| text.parse().ok())
     }
 
-    fn take_with<T>(&mut self, key: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Malformed> {
-        let (offset, text) =
-            self.0.remove(key).ok_or(Malformed { what: "a key is missing", offset: 0 })?;
-        parse(text).ok_or(Malformed { what: "value does not parse", offset })
+    fn take_with<T>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Malformed> {
+        let (offset, text) = self.0.remove(key).ok_or(Malformed {
+            what: "a key is missing",
+            offset: 0,
+        })?;
+        parse(text).ok_or(Malformed {
+            what: "value does not parse",
+            offset,
+        })
     }
 }
 
@@ -194,7 +218,11 @@ fn put_line(text: &mut String, key: &str, value: &dyn Display) {
 }
 
 fn join(ulids: &[Ulid]) -> String {
-    ulids.iter().map(Ulid::to_string).collect::<Vec<_>>().join(",")
+    ulids
+        .iter()
+        .map(Ulid::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn split(text: &str) -> Option<Vec<Ulid>> {
@@ -225,8 +253,14 @@ mod tests {
             created_ms: -5,
             flushed_through: 77,
             encoding: ChunkEncoding::Gorilla,
-            chunks_file: FileMeta { size_bytes: 100, crc: 0xab },
-            index_file: FileMeta { size_bytes: 200, crc: u32::MAX },
+            chunks_file: FileMeta {
+                size_bytes: 100,
+                crc: 0xab,
+            },
+            index_file: FileMeta {
+                size_bytes: 200,
+                crc: u32::MAX,
+            },
         }
     }
 
@@ -258,12 +292,19 @@ mod tests {
     fn every_truncation_and_every_flipped_bit_is_corruption() {
         let bytes = meta().encode();
         for len in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..len]).unwrap_err().kind(), ErrorKind::Corruption);
+            assert_eq!(
+                decode(&bytes[..len]).unwrap_err().kind(),
+                ErrorKind::Corruption
+            );
         }
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode(&flipped).unwrap_err().kind(), ErrorKind::Corruption, "bit {bit}");
+            assert_eq!(
+                decode(&flipped).unwrap_err().kind(),
+                ErrorKind::Corruption,
+                "bit {bit}"
+            );
         }
     }
 
@@ -288,7 +329,11 @@ mod tests {
             ("tsdb block 1", "Tsdb block 1"),
         ] {
             let wrong = sealed(&body.replace(from, to));
-            assert_eq!(decode(&wrong).unwrap_err().kind(), ErrorKind::Corruption, "{to}");
+            assert_eq!(
+                decode(&wrong).unwrap_err().kind(),
+                ErrorKind::Corruption,
+                "{to}"
+            );
         }
     }
 }

@@ -26,7 +26,7 @@ mod writer;
 
 pub(crate) use chunks::Counts;
 pub use meta::{BlockMeta, FileMeta};
-pub(crate) use open::{Block, BlockReport, remove};
+pub(crate) use open::{Block, remove};
 pub(crate) use source::BlockSource;
 pub(crate) use writer::{BlockSpec, BlockWriter};
 

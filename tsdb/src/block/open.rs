@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::block::BlockMeta;
-use crate::block::chunks::{ChunksReader, open_sized};
+use crate::block::chunks::{ChunksReader, Walk, open_sized};
 use crate::block::meta::FileMeta;
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
@@ -48,14 +48,18 @@ impl Block {
     /// table is not what was written, or if the tombstones cannot be read: without them, deleted samples would be back.
     pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self> {
         let meta = read_meta(&*fs, dir)?;
-        let chunks = ChunksReader::open(&*fs, &dir.join(names::CHUNKS), meta.ulid, meta.chunks_file)?;
+        let chunks =
+            ChunksReader::open(&*fs, &dir.join(names::CHUNKS), meta.ulid, meta.chunks_file)?;
         let index_path = dir.join(names::INDEX);
         let index_file = open_sized(&*fs, &index_path, meta.index_file)?;
         let index = IndexReader::open(&index_path, &index_file, 0, index_file.len())?;
         let tombstones = read_tombstones(&*fs, &dir.join(names::TOMBSTONES))?;
         let counts = [u64::from(index.series_count()), u64::from(chunks.series())];
         if counts != [meta.series; 2] {
-            let message = format!("index and chunks have {counts:?} series, expected {}", meta.series);
+            let message = format!(
+                "index and chunks have {counts:?} series, expected {}",
+                meta.series
+            );
             return Err(Error::corruption(dir.join(names::META), 0, message));
         }
         Ok(Self {
@@ -87,7 +91,11 @@ impl Block {
     pub(crate) fn size_bytes(&self) -> u64 {
         // The file of tombstones changes; its size is that of what it says. The meta file is a few hundred bytes.
         let tombstones = self.tombstones();
-        let tombstone_bytes = if tombstones.is_empty() { 0 } else { tombstones.encode().len() };
+        let tombstone_bytes = if tombstones.is_empty() {
+            0
+        } else {
+            tombstones.encode().len()
+        };
         self.meta.chunks_file.size_bytes
             + self.meta.index_file.size_bytes
             + self.meta.encode().len() as u64
@@ -106,9 +114,14 @@ impl Block {
         let series = self.index.select(matchers)?;
         let deleting = self.deleting.lock();
         let mut tombstones = Tombstones::clone(&self.tombstones());
+        let walk = Walk::default();
         for ordinal in series {
             // Of a series whose extent cannot be read, all of the range is deleted: too much is the safe side.
-            let extent = self.chunks.chunks_of(ordinal).and_then(|chunks| chunks.extent()).unwrap_or(range);
+            let extent = self
+                .chunks
+                .chunks_of(ordinal, &walk)
+                .and_then(|chunks| chunks.extent())
+                .unwrap_or(range);
             let deleted = range.intersect(&extent);
             if !deleted.is_empty() {
                 tombstones.add(ordinal, deleted.start, deleted.end - 1);
@@ -142,7 +155,9 @@ impl Block {
         ];
         files
             .into_iter()
-            .filter_map(|(name, file, expected)| check_file(file, &self.dir.join(name), expected).err())
+            .filter_map(|(name, file, expected)| {
+                check_file(file, &self.dir.join(name), expected).err()
+            })
             .collect()
     }
 
@@ -168,7 +183,8 @@ impl Block {
 
     fn write_tombstones(&self, tombstones: Tombstones) -> Result<()> {
         let path = self.dir.join(names::TOMBSTONES);
-        replace(&*self.fs, &path, &tombstones.encode()).map_err(|error| Error::io("replace", &path, error))?;
+        replace(&*self.fs, &path, &tombstones.encode())
+            .map_err(|error| Error::io("replace", &path, error))?;
         *self.tombstones.write() = Arc::new(tombstones);
         Ok(())
     }
@@ -176,7 +192,9 @@ impl Block {
 
 impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Block").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Block")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,8 +202,10 @@ impl std::fmt::Debug for Block {
 pub(crate) fn remove(fs: &dyn Fs, blocks_dir: &Path, ulid: Ulid) -> Result<()> {
     let path = blocks_dir.join(names::block(ulid, BlockStage::Published));
     let removing = blocks_dir.join(names::block(ulid, BlockStage::Removing));
-    fs.rename(&path, &removing).map_err(|error| Error::io("rename", &path, error))?;
-    fs.sync_dir(blocks_dir).map_err(|error| Error::io("sync", blocks_dir, error))?;
+    fs.rename(&path, &removing)
+        .map_err(|error| Error::io("rename", &path, error))?;
+    fs.sync_dir(blocks_dir)
+        .map_err(|error| Error::io("sync", blocks_dir, error))?;
     remove_tree(fs, &removing).map_err(|error| Error::io("remove", &removing, error))
 }
 
@@ -194,13 +214,20 @@ fn read_meta(fs: &dyn Fs, dir: &Path) -> Result<BlockMeta> {
     let meta = BlockMeta::decode(&read_small(fs, &path)?, &path)?;
     // A directory that was copied under another name would answer for a block that may exist as well.
     if dir.file_name().and_then(|name| name.to_str()) != Some(meta.ulid.to_string().as_str()) {
-        return Err(Error::corruption(path, 0, format!("belongs to block {}", meta.ulid)));
+        return Err(Error::corruption(
+            path,
+            0,
+            format!("belongs to block {}", meta.ulid),
+        ));
     }
     Ok(meta)
 }
 
 fn read_tombstones(fs: &dyn Fs, path: &Path) -> Result<Tombstones> {
-    if !fs.exists(path).map_err(|error| Error::io("look for", path, error))? {
+    if !fs
+        .exists(path)
+        .map_err(|error| Error::io("look for", path, error))?
+    {
         return Ok(Tombstones::new());
     }
     Tombstones::decode(&read_small(fs, path)?)
@@ -243,7 +270,11 @@ fn check_file(file: &MappedFile, path: &Path, expected: FileMeta) -> Result<()> 
     if crc == expected.crc {
         return Ok(());
     }
-    Err(Error::corruption(path, 0, format!("file checksum is {crc:#x}, expected {:#x}", expected.crc)))
+    Err(Error::corruption(
+        path,
+        0,
+        format!("file checksum is {crc:#x}, expected {:#x}", expected.crc),
+    ))
 }
 
 const CHECK_BYTES: u64 = 1 << 20;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::Block;
+use crate::block::chunks::Walk;
 use crate::error::Result;
 use crate::index::{Cardinality, LabelReader};
 use crate::labels::Matcher;
@@ -28,15 +29,32 @@ impl SeriesSource for BlockSource {
         } else {
             Ordinals::These(block.index.select(matchers)?.into_iter())
         };
-        let view = Arc::new(View { tombstones: block.tombstones(), block: block.clone() });
-        Ok(Box::new(BlockCursor { view, series, labels: LabelReader::default() }))
+        let view = Arc::new(View {
+            tombstones: block.tombstones(),
+            block: block.clone(),
+            walk: Walk::default(),
+        });
+        Ok(Box::new(BlockCursor {
+            view,
+            series,
+            labels: LabelReader::default(),
+        }))
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
-        if range.overlaps(&self.0.meta().range) { self.0.index.label_names(matchers) } else { Ok(BTreeSet::new()) }
+        if range.overlaps(&self.0.meta().range) {
+            self.0.index.label_names(matchers)
+        } else {
+            Ok(BTreeSet::new())
+        }
     }
 
-    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<BTreeSet<String>> {
         if range.overlaps(&self.0.meta().range) {
             self.0.index.label_values(name, matchers)
         } else {
@@ -53,6 +71,7 @@ impl SeriesSource for BlockSource {
 struct View {
     block: Arc<Block>,
     tombstones: Arc<Tombstones>,
+    walk: Walk,
 }
 
 struct BlockCursor {
@@ -77,7 +96,10 @@ impl SeriesCursor for BlockCursor {
             return Ok(None);
         };
         let labels = self.labels.labels(&self.view.block.index, ordinal)?;
-        let data = Arc::new(BlockData { view: self.view.clone(), ordinal });
+        let data = Arc::new(BlockData {
+            view: self.view.clone(),
+            ordinal,
+        });
         Ok(Some(SourceSeries { labels, data }))
     }
 }
@@ -90,7 +112,12 @@ struct BlockData {
 impl SeriesData for BlockData {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
         let start = out.len();
-        let outcome = self.view.block.chunks.chunks_of(self.ordinal)?.read(range, out);
+        let outcome = self
+            .view
+            .block
+            .chunks
+            .chunks_of(self.ordinal, &self.view.walk)?
+            .read(range, out);
         if let Some(deleted) = self.view.tombstones.get(self.ordinal) {
             deleted.remove_from(out, start);
         }
@@ -100,12 +127,16 @@ impl SeriesData for BlockData {
     fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
         let mut samples = Samples::default();
         let deleted = self.view.tombstones.get(self.ordinal);
-        self.view.block.chunks.chunks_of(self.ordinal)?.read_latest(range, &mut samples, |samples| {
-            if let Some(deleted) = deleted {
-                deleted.remove_from(samples, 0);
-            }
-            !samples.is_empty()
-        })?;
+        self.view
+            .block
+            .chunks
+            .chunks_of(self.ordinal, &self.view.walk)?
+            .read_latest(range, &mut samples, |samples| {
+                if let Some(deleted) = deleted {
+                    deleted.remove_from(samples, 0);
+                }
+                !samples.is_empty()
+            })?;
         let newest = samples.timestamps.last().zip(samples.values.last());
         Ok(newest.map(|(&timestamp, &value)| Sample { timestamp, value }))
     }

@@ -86,8 +86,10 @@ fn read_lenient(source: &BlockSource, range: TimeRange) -> (Model, usize) {
             Ok(Some(SourceSeries { labels, data })) => {
                 let mut samples = Samples::default();
                 errors += usize::from(data.read(range, &mut samples).is_err());
-                let samples: BTreeMap<_, _> =
-                    samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect();
+                let samples: BTreeMap<_, _> = samples
+                    .iter()
+                    .map(|sample| (sample.timestamp, sample.value.to_bits()))
+                    .collect();
                 if !samples.is_empty() {
                     model.insert(labels, samples);
                 }
@@ -106,21 +108,46 @@ fn read(block: Block, range: TimeRange) -> Model {
 
 /// Series of every kind of chunk, with every kind of value.
 fn example() -> Model {
-    let odd = [STALE_BITS, (-0.0f64).to_bits(), f64::INFINITY.to_bits(), 0x7ff8_0000_0000_beef, 1, 0.1f64.to_bits()];
+    let odd = [
+        STALE_BITS,
+        (-0.0f64).to_bits(),
+        f64::INFINITY.to_bits(),
+        0x7ff8_0000_0000_beef,
+        1,
+        0.1f64.to_bits(),
+    ];
     let mut model = Model::new();
     for instance in ["a", "b", "c"] {
         let scrapes = (0..30).map(|step| step * 15_000 + 7);
-        model.insert(labels("constant", instance), scrapes.clone().map(|t| (t, 1f64.to_bits())).collect());
-        model.insert(labels("counter", instance), scrapes.map(|t| (t, ((t * t) as f64).to_bits())).collect());
-        model.insert(labels("odd", instance), (0..).zip(odd).map(|(t, bits)| (t * 1_000_003, bits)).collect());
+        model.insert(
+            labels("constant", instance),
+            scrapes.clone().map(|t| (t, 1f64.to_bits())).collect(),
+        );
+        model.insert(
+            labels("counter", instance),
+            scrapes.map(|t| (t, ((t * t) as f64).to_bits())).collect(),
+        );
+        model.insert(
+            labels("odd", instance),
+            (0..)
+                .zip(odd)
+                .map(|(t, bits)| (t * 1_000_003, bits))
+                .collect(),
+        );
     }
-    model.insert(labels("one", "a"), BTreeMap::from([(RANGE.end - 1, 5f64.to_bits())]));
+    model.insert(
+        labels("one", "a"),
+        BTreeMap::from([(RANGE.end - 1, 5f64.to_bits())]),
+    );
     model
 }
 
 fn without(model: &Model, metric: &str, range: TimeRange) -> Model {
     let mut left = model.clone();
-    for (_, samples) in left.iter_mut().filter(|(labels, _)| labels.metric() == metric) {
+    for (_, samples) in left
+        .iter_mut()
+        .filter(|(labels, _)| labels.metric() == metric)
+    {
         samples.retain(|&timestamp, _| !range.contains(timestamp));
     }
     left.retain(|_, samples| !samples.is_empty());
@@ -137,14 +164,20 @@ fn block_reads_back_what_was_written() {
         let fs = disk();
         let block = write(&fs, encoding, &example()).unwrap();
         let meta = block.meta().clone();
-        assert_eq!((meta.series, meta.samples, meta.flushed_through), (10, 3 * 66 + 1, 77));
+        assert_eq!(
+            (meta.series, meta.samples, meta.flushed_through),
+            (10, 3 * 66 + 1, 77)
+        );
         assert_eq!(meta.sources, [ulid()]);
         assert_eq!(block.verify().damaged.len(), 0);
         assert_eq!(read(block, TimeRange::ALL), example());
 
         let block = open(&fs).unwrap();
         assert_eq!(block.meta(), &meta);
-        assert_eq!(block.size_bytes(), fs.files().iter().map(|(_, len)| len).sum::<u64>());
+        assert_eq!(
+            block.size_bytes(),
+            fs.files().iter().map(|(_, len)| len).sum::<u64>()
+        );
         assert_eq!(read(block, TimeRange::ALL), example());
     }
 }
@@ -160,9 +193,18 @@ fn matchers_and_range_select() {
     }
     assert_eq!(found, ["a", "b", "c"]);
     let before = TimeRange::new(-100, 0);
-    assert!(source.select(&[], before).unwrap().next().unwrap().is_none());
+    assert!(
+        source
+            .select(&[], before)
+            .unwrap()
+            .next()
+            .unwrap()
+            .is_none()
+    );
     assert!(source.label_names(&[], before).unwrap().is_empty());
-    let values = source.label_values("instance", &metric("one"), RANGE).unwrap();
+    let values = source
+        .label_values("instance", &metric("one"), RANGE)
+        .unwrap();
     assert_eq!(values.into_iter().collect::<Vec<_>>(), ["a"]);
 }
 
@@ -171,17 +213,30 @@ fn wrong_input_is_refused_and_leaves_nothing() {
     let fs = disk();
     let mut samples = Samples::default();
     samples.push(5, 1.0);
-    let create = || BlockWriter::create(Arc::new(fs.clone()), blocks_dir(), spec(ChunkEncoding::Dense)).unwrap();
+    let create = || {
+        BlockWriter::create(
+            Arc::new(fs.clone()),
+            blocks_dir(),
+            spec(ChunkEncoding::Dense),
+        )
+        .unwrap()
+    };
 
     let mut writer = create();
     writer.add(&labels("b", "x"), &samples).unwrap();
-    assert_eq!(writer.add(&labels("a", "x"), &samples).unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        writer.add(&labels("a", "x"), &samples).unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     drop(writer);
     for (first, second) in [(5, 5), (5, 4), (-1, 5), (5, RANGE.end)] {
         let mut wrong = Samples::default();
         wrong.push(first, 1.0);
         wrong.push(second, 1.0);
-        assert_eq!(create().add(&labels("a", "x"), &wrong).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(
+            create().add(&labels("a", "x"), &wrong).unwrap_err().kind(),
+            ErrorKind::Invalid
+        );
     }
     let mut writer = create();
     writer.add(&labels("a", "x"), &Samples::default()).unwrap();
@@ -198,21 +253,40 @@ fn deletion_hides_samples_and_survives() {
     let range = TimeRange::new(100_000, 10_000_000);
     assert_eq!(block.delete(range, &metric("counter")).unwrap(), 3);
     assert_eq!(block.delete(range, &metric("nothing")).unwrap(), 0);
-    assert_eq!(block.delete(TimeRange::new(0, 10), &metric("one")).unwrap(), 0);
+    assert_eq!(
+        block.delete(TimeRange::new(0, 10), &metric("one")).unwrap(),
+        0
+    );
 
     // What was selected before still sees them.
     let mut samples = Samples::default();
-    before.next().unwrap().unwrap().data.read(RANGE, &mut samples).unwrap();
+    before
+        .next()
+        .unwrap()
+        .unwrap()
+        .data
+        .read(RANGE, &mut samples)
+        .unwrap();
     assert_eq!(samples.len(), 30);
 
     let expected = without(&example(), "counter", range);
     assert_eq!(read_lenient(&source, TimeRange::ALL), (expected.clone(), 0));
-    let latest = source.select(&metric("counter"), RANGE).unwrap().next().unwrap().unwrap().data.latest(RANGE);
+    let latest = source
+        .select(&metric("counter"), RANGE)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .data
+        .latest(RANGE);
     assert_eq!(latest.unwrap().map(|sample| sample.timestamp), Some(90_007));
 
     let block = open(&fs).unwrap();
     assert_eq!(block.tombstones().len(), 3);
-    assert_eq!(block.size_bytes(), fs.files().iter().map(|(_, len)| len).sum::<u64>());
+    assert_eq!(
+        block.size_bytes(),
+        fs.files().iter().map(|(_, len)| len).sum::<u64>()
+    );
     assert_eq!(read(block, TimeRange::ALL), expected);
 }
 
@@ -236,12 +310,16 @@ fn crash_at_any_step_of_writing_leaves_all_or_nothing() {
         for (choice, left) in fs.crash_states(at, 8) {
             sweep_tmp(&left, blocks_dir()).unwrap();
             if left.exists(&published()).unwrap() {
-                let block = open(&left).unwrap_or_else(|error| panic!("{choice:?} before {at}: {error}"));
+                let block =
+                    open(&left).unwrap_or_else(|error| panic!("{choice:?} before {at}: {error}"));
                 assert_eq!(block.verify().damaged.len(), 0);
                 assert_eq!(read(block, TimeRange::ALL), example());
                 whole += 1;
             } else {
-                assert!(at < end, "{choice:?}: the block was there when writing returned");
+                assert!(
+                    at < end,
+                    "{choice:?}: the block was there when writing returned"
+                );
                 assert_eq!(left.files(), []);
             }
         }
@@ -265,7 +343,12 @@ fn every_sync_of_writing_is_needed() {
 
 #[test]
 fn failure_of_any_step_of_writing_leaves_nothing() {
-    for kind in [FaultKind::Eio, FaultKind::Enospc, FaultKind::ShortWrite, FaultKind::LostSync] {
+    for kind in [
+        FaultKind::Eio,
+        FaultKind::Enospc,
+        FaultKind::ShortWrite,
+        FaultKind::LostSync,
+    ] {
         for number in 0.. {
             let fs = disk();
             fs.fail_nth(fs.operations() + number, Fault::once(kind));
@@ -275,10 +358,19 @@ fn failure_of_any_step_of_writing_leaves_nothing() {
                 break;
             }
             let error = outcome.expect_err("a failure is reported");
-            assert!(matches!(error.kind(), ErrorKind::Io | ErrorKind::StorageFull), "{error}");
+            assert!(
+                matches!(error.kind(), ErrorKind::Io | ErrorKind::StorageFull),
+                "{error}"
+            );
             assert_eq!(fs.files(), [], "{kind:?} {number}");
             // The next attempt succeeds.
-            assert_eq!(read(write(&fs, ChunkEncoding::Dense, &example()).unwrap(), TimeRange::ALL), example());
+            assert_eq!(
+                read(
+                    write(&fs, ChunkEncoding::Dense, &example()).unwrap(),
+                    TimeRange::ALL
+                ),
+                example()
+            );
         }
     }
 }
@@ -287,7 +379,12 @@ fn failure_of_any_step_of_writing_leaves_nothing() {
 fn full_disk_is_reported_as_such_and_leaves_room_again() {
     let fs = disk();
     fs.set_capacity(Some(500));
-    assert_eq!(write(&fs, ChunkEncoding::Dense, &example()).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(
+        write(&fs, ChunkEncoding::Dense, &example())
+            .unwrap_err()
+            .kind(),
+        ErrorKind::StorageFull
+    );
     assert_eq!(fs.files(), []);
 }
 
@@ -295,7 +392,9 @@ fn full_disk_is_reported_as_such_and_leaves_room_again() {
 fn crash_at_any_step_of_deleting_leaves_old_or_new() {
     let fs = disk();
     let block = write(&fs, ChunkEncoding::Dense, &example()).unwrap();
-    block.delete(TimeRange::new(0, 100_000), &metric("constant")).unwrap();
+    block
+        .delete(TimeRange::new(0, 100_000), &metric("constant"))
+        .unwrap();
     let old = without(&example(), "constant", TimeRange::new(0, 100_000));
     let start = fs.operations();
     block.delete(RANGE, &metric("counter")).unwrap();
@@ -305,7 +404,10 @@ fn crash_at_any_step_of_deleting_leaves_old_or_new() {
         for (choice, left) in fs.crash_states(at, 8) {
             sweep_tmp(&left, &published()).unwrap();
             let found = read(open(&left).unwrap(), TimeRange::ALL);
-            assert!(found == new || at < end && found == old, "{choice:?} before {at}");
+            assert!(
+                found == new || at < end && found == old,
+                "{choice:?} before {at}"
+            );
         }
     }
 }
@@ -333,7 +435,9 @@ fn flipped_bit_costs_its_unit_and_never_gives_a_wrong_value() {
     for encoding in ENCODINGS {
         let fs = disk();
         let block = write(&fs, encoding, &example()).unwrap();
-        block.delete(TimeRange::new(0, 100_000), &metric("counter")).unwrap();
+        block
+            .delete(TimeRange::new(0, 100_000), &metric("counter"))
+            .unwrap();
         let expected = without(&example(), "counter", TimeRange::new(0, 100_000));
         drop(block);
         for (path, len) in fs.files() {
@@ -344,17 +448,29 @@ fn flipped_bit_costs_its_unit_and_never_gives_a_wrong_value() {
                 let block = match open(&damaged) {
                     Ok(block) => Arc::new(block),
                     Err(error) => {
-                        assert_eq!(error.kind(), ErrorKind::Corruption, "{path:?} {bit}: {error}");
+                        assert_eq!(
+                            error.kind(),
+                            ErrorKind::Corruption,
+                            "{path:?} {bit}: {error}"
+                        );
                         continue;
                     }
                 };
                 assert!(!block.verify().damaged.is_empty(), "{path:?} {bit}");
                 let (found, errors) = read_lenient(&BlockSource(block), TimeRange::ALL);
                 for (labels, samples) in &found {
-                    let right = expected.get(labels).unwrap_or_else(|| panic!("{path:?} {bit}: {labels} is invented"));
-                    assert!(samples.iter().all(|(at, bits)| right.get(at) == Some(bits)), "{path:?} {bit}: {labels}");
+                    let right = expected
+                        .get(labels)
+                        .unwrap_or_else(|| panic!("{path:?} {bit}: {labels} is invented"));
+                    assert!(
+                        samples.iter().all(|(at, bits)| right.get(at) == Some(bits)),
+                        "{path:?} {bit}: {labels}"
+                    );
                 }
-                assert!(found == expected || errors > 0, "{path:?} {bit}: silent loss");
+                assert!(
+                    found == expected || errors > 0,
+                    "{path:?} {bit}: silent loss"
+                );
             }
         }
     }
@@ -371,7 +487,10 @@ fn file_of_another_length_is_noticed_when_opened() {
             let damaged = fs.crash(crate::fs::CrashChoice::None);
             damaged.truncate_file(&path, cut).unwrap();
             let error = open(&damaged).unwrap_err();
-            assert_eq!((error.kind(), error.path()), (ErrorKind::Corruption, Some(path.as_path())));
+            assert_eq!(
+                (error.kind(), error.path()),
+                (ErrorKind::Corruption, Some(path.as_path()))
+            );
         }
     }
 }
@@ -388,15 +507,23 @@ fn copied_directory_is_not_taken_for_another_block() {
 
 /// The files of a block of version 1, which every later version must read.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "golden files are of the source tree, not of a database")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "golden files are of the source tree, not of a database"
+)]
 fn golden_block_is_what_we_read_and_write() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1/block");
     for (number, encoding) in ENCODINGS.into_iter().enumerate() {
         let fs = disk();
-        let block_spec = BlockSpec { ulid: Ulid::new(1_700_000_000_000, number as u128), ..spec(encoding) };
+        let block_spec = BlockSpec {
+            ulid: Ulid::new(1_700_000_000_000, number as u128),
+            ..spec(encoding)
+        };
         let name = block_spec.ulid.to_string();
         let block = write_spec(Arc::new(fs.clone()), blocks_dir(), block_spec, &example()).unwrap();
-        block.delete(TimeRange::new(0, 100_000), &metric("counter")).unwrap();
+        block
+            .delete(TimeRange::new(0, 100_000), &metric("counter"))
+            .unwrap();
         for (path, len) in fs.files() {
             let written = fs.map(&path, len).unwrap();
             let path = golden.join(&name).join(path.file_name().unwrap());
@@ -404,13 +531,17 @@ fn golden_block_is_what_we_read_and_write() {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(&path, written.as_slice().unwrap()).unwrap();
             }
-            let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let kept =
+                std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             assert_eq!(written.as_slice().unwrap(), kept, "{}", path.display());
         }
         for mode in [IoMode::Map, IoMode::Read] {
             let block = Block::open(Arc::new(DiskFs::new(mode)), &golden.join(&name)).unwrap();
             assert_eq!(block.verify().damaged.len(), 0);
-            assert_eq!(read(block, TimeRange::ALL), without(&example(), "counter", TimeRange::new(0, 100_000)));
+            assert_eq!(
+                read(block, TimeRange::ALL),
+                without(&example(), "counter", TimeRange::new(0, 100_000))
+            );
         }
     }
 }
@@ -423,7 +554,10 @@ fn models() -> impl Strategy<Value = Model> {
         (-1000i32..1000).prop_map(|value| (f64::from(value) / 100.0).to_bits()),
         Just(1f64.to_bits()),
     ];
-    let timestamp = prop_oneof![(0..480i64).prop_map(|step| step * 15_000), RANGE.start..RANGE.end];
+    let timestamp = prop_oneof![
+        (0..480i64).prop_map(|step| step * 15_000),
+        RANGE.start..RANGE.end
+    ];
     let samples = prop::collection::btree_map(timestamp, value, 1..200);
     let name = ("[a-c]", "[a-d]").prop_map(|(metric, instance)| labels(&metric, &instance));
     prop::collection::btree_map(name, samples, 1..8)

@@ -45,7 +45,12 @@ impl BlockWriter {
         let dir = UnfinishedDir::create(fs, blocks_dir, spec.ulid)?;
         let path = dir.path.join(names::CHUNKS);
         let chunks = ChunksWriter::create(&*dir.fs, &path, spec.encoding, spec.range.start)?;
-        Ok(Self { spec, dir, chunks, index: IndexWriter::new() })
+        Ok(Self {
+            spec,
+            dir,
+            chunks,
+            index: IndexWriter::new(),
+        })
     }
 
     /// Adds a series. Without samples it is left out.
@@ -60,7 +65,9 @@ impl BlockWriter {
         let is_inside = self.spec.range.start <= *first && *last < self.spec.range.end;
         let is_ascending = samples.timestamps.windows(2).all(|pair| pair[0] < pair[1]);
         if !is_inside || !is_ascending || samples.values.len() != samples.timestamps.len() {
-            return Err(Error::invalid(format!("samples of {labels} are out of order or range")));
+            return Err(Error::invalid(format!(
+                "samples of {labels} are out of order or range"
+            )));
         }
         // The index refuses labels that are not behind those before, and numbers series as the chunks do.
         self.index.add(labels)?;
@@ -74,20 +81,31 @@ impl BlockWriter {
 
     /// Makes the block durable and visible, and opens it.
     pub(crate) fn finish(self) -> Result<Block> {
-        let Self { spec, mut dir, chunks, index } = self;
+        let Self {
+            spec,
+            mut dir,
+            chunks,
+            index,
+        } = self;
         let (chunks_file, counts) = chunks.finish(spec.ulid)?;
         if counts.series == 0 {
             return Err(Error::invalid("a block holds at least one series"));
         }
         let path = dir.path.join(names::INDEX);
         let mut file = FileWriter::create(&*dir.fs, &path)?;
-        index.finish(&mut file).map_err(|error| Error::io("write", &path, error))?;
+        index
+            .finish(&mut file)
+            .map_err(|error| Error::io("write", &path, error))?;
         let index_file = file.finish()?;
         let meta = BlockMeta {
             ulid: spec.ulid,
             range: spec.range,
             level: spec.level,
-            sources: if spec.sources.is_empty() { vec![spec.ulid] } else { spec.sources },
+            sources: if spec.sources.is_empty() {
+                vec![spec.ulid]
+            } else {
+                spec.sources
+            },
             parents: spec.parents,
             series: counts.series,
             samples: counts.samples,
@@ -129,14 +147,23 @@ struct UnfinishedDir {
 impl UnfinishedDir {
     fn create(fs: Arc<dyn Fs>, blocks_dir: &Path, ulid: Ulid) -> Result<Self> {
         let path = blocks_dir.join(names::block(ulid, BlockStage::Unfinished));
-        fs.create_dir(&path).map_err(|error| Error::io("create", &path, error))?;
-        Ok(Self { fs, blocks_dir: blocks_dir.to_owned(), path, ulid, is_published: false })
+        fs.create_dir(&path)
+            .map_err(|error| Error::io("create", &path, error))?;
+        Ok(Self {
+            fs,
+            blocks_dir: blocks_dir.to_owned(),
+            path,
+            ulid,
+            is_published: false,
+        })
     }
 
     /// Gives the directory its name, durably. The files in it were synced before.
     fn publish(&mut self) -> Result<PathBuf> {
         self.sync(&self.path)?;
-        let path = self.blocks_dir.join(names::block(self.ulid, BlockStage::Published));
+        let path = self
+            .blocks_dir
+            .join(names::block(self.ulid, BlockStage::Published));
         self.fs
             .rename(&self.path, &path)
             .map_err(|error| Error::io("rename", &self.path, error))?;
@@ -150,7 +177,9 @@ impl UnfinishedDir {
     }
 
     fn sync(&self, path: &Path) -> Result<()> {
-        self.fs.sync_dir(path).map_err(|error| Error::io("sync", path, error))
+        self.fs
+            .sync_dir(path)
+            .map_err(|error| Error::io("sync", path, error))
     }
 }
 

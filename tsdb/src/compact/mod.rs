@@ -20,7 +20,7 @@ use crate::time::TimeRange;
 
 pub(crate) use plan::{PlanOptions, plan, ranges_ms};
 pub(crate) use retention::{Horizon, RetentionOptions, retire};
-pub(crate) use write_block::{MergeSpec, Progress, merge_blocks, write_block};
+pub(crate) use write_block::{MergeSpec, merge_blocks, write_block};
 
 /// What the decisions need to know of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,11 @@ impl Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Write one block of `level` from all `sources`, in order of time.
-    Merge { sources: Vec<Ulid>, range: TimeRange, level: u32 },
+    Merge {
+        sources: Vec<Ulid>,
+        range: TimeRange,
+        level: u32,
+    },
     /// Rewrite a block without what is deleted from it.
     Clean { block: Ulid },
     /// Remove a block.

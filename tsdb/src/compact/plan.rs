@@ -94,13 +94,21 @@ fn merge_aligned(blocks: &[&Candidate], options: &PlanOptions) -> Vec<Step> {
 }
 
 fn merge_group(group: &[&Candidate], options: &PlanOptions) -> Option<Step> {
-    if group.len() < 2 || group.iter().any(|block| options.excluded.contains(&block.ulid)) {
+    if group.len() < 2
+        || group
+            .iter()
+            .any(|block| options.excluded.contains(&block.ulid))
+    {
         return None;
     }
     Some(Step::Merge {
         sources: group.iter().map(|block| block.ulid).collect(),
         range: hull(group),
-        level: group.iter().map(|block| block.level).max()?.saturating_add(1),
+        level: group
+            .iter()
+            .map(|block| block.level)
+            .max()?
+            .saturating_add(1),
     })
 }
 
@@ -125,8 +133,16 @@ fn clean(blocks: &[&Candidate], options: &PlanOptions) -> Option<Step> {
 }
 
 fn hull(blocks: &[&Candidate]) -> TimeRange {
-    let start = blocks.iter().map(|block| block.range.start).min().unwrap_or(0);
-    let end = blocks.iter().map(|block| block.range.end).max().unwrap_or(0);
+    let start = blocks
+        .iter()
+        .map(|block| block.range.start)
+        .min()
+        .unwrap_or(0);
+    let end = blocks
+        .iter()
+        .map(|block| block.range.end)
+        .max()
+        .unwrap_or(0);
     TimeRange::new(start, end)
 }
 
@@ -139,19 +155,24 @@ mod tests {
 
     fn candidates(rows: &[Row]) -> Vec<Candidate> {
         rows.iter()
-            .map(|&(number, start, end, level, tombstoned_series)| Candidate {
-                ulid: Ulid::new(number, 0),
-                range: TimeRange::new(start, end),
-                level,
-                series: 10,
-                tombstoned_series,
-                size_bytes: 1,
-            })
+            .map(
+                |&(number, start, end, level, tombstoned_series)| Candidate {
+                    ulid: Ulid::new(number, 0),
+                    range: TimeRange::new(start, end),
+                    level,
+                    series: 10,
+                    tombstoned_series,
+                    size_bytes: 1,
+                },
+            )
             .collect()
     }
 
     fn options() -> PlanOptions {
-        PlanOptions { ranges_ms: vec![20, 60, 180, 540, 1620], excluded: BTreeSet::new() }
+        PlanOptions {
+            ranges_ms: vec![20, 60, 180, 540, 1620],
+            excluded: BTreeSet::new(),
+        }
     }
 
     /// The numbers of the blocks of each step.
@@ -166,7 +187,10 @@ mod tests {
     }
 
     fn rows(ranges: &[(u64, i64, i64)]) -> Vec<Row> {
-        ranges.iter().map(|&(number, start, end)| (number, start, end, 1, 0)).collect()
+        ranges
+            .iter()
+            .map(|&(number, start, end)| (number, start, end, 1, 0))
+            .collect()
     }
 
     #[test]
@@ -185,15 +209,62 @@ mod tests {
             (&[(1, 0, 20), (2, 20, 40)], &[]),
             // A gap, and the newest block fills the second span: still it is ignored.
             (&[(1, 0, 20), (2, 20, 40), (3, 60, 80)], &[]),
-            (&[(1, 0, 20), (2, 20, 40), (3, 60, 80), (4, 80, 100)], &[&[1, 2]]),
+            (
+                &[(1, 0, 20), (2, 20, 40), (3, 60, 80), (4, 80, 100)],
+                &[&[1, 2]],
+            ),
             // The parent span is full, and one newer block is there.
-            (&[(1, 0, 20), (2, 20, 40), (3, 40, 60), (4, 60, 80)], &[&[1, 2, 3]]),
-            (&[(1, 0, 20), (2, 20, 40), (3, 40, 60), (4, 60, 120), (5, 120, 180)], &[&[1, 2, 3]]),
-            (&[(1, 0, 60), (4, 60, 120), (5, 960, 980), (6, 120, 180), (7, 720, 960)], &[&[1, 4, 6]]),
-            (&[(2, 20, 40), (4, 60, 120), (5, 960, 980), (6, 120, 180), (7, 720, 960)], &[&[2, 4, 6]]),
+            (
+                &[(1, 0, 20), (2, 20, 40), (3, 40, 60), (4, 60, 80)],
+                &[&[1, 2, 3]],
+            ),
+            (
+                &[
+                    (1, 0, 20),
+                    (2, 20, 40),
+                    (3, 40, 60),
+                    (4, 60, 120),
+                    (5, 120, 180),
+                ],
+                &[&[1, 2, 3]],
+            ),
+            (
+                &[
+                    (1, 0, 60),
+                    (4, 60, 120),
+                    (5, 960, 980),
+                    (6, 120, 180),
+                    (7, 720, 960),
+                ],
+                &[&[1, 4, 6]],
+            ),
+            (
+                &[
+                    (2, 20, 40),
+                    (4, 60, 120),
+                    (5, 960, 980),
+                    (6, 120, 180),
+                    (7, 720, 960),
+                ],
+                &[&[2, 4, 6]],
+            ),
             // The newest by time counts, not the newest by identifier.
-            (&[(5, 0, 360), (6, 540, 560), (7, 360, 420), (8, 420, 540)], &[&[7, 8]]),
-            (&[(1, 0, 20), (2, 20, 40), (3, 40, 60), (4, 60, 80), (5, 80, 100), (6, 100, 120), (7, 120, 140)], &[&[1, 2, 3], &[4, 5, 6]]),
+            (
+                &[(5, 0, 360), (6, 540, 560), (7, 360, 420), (8, 420, 540)],
+                &[&[7, 8]],
+            ),
+            (
+                &[
+                    (1, 0, 20),
+                    (2, 20, 40),
+                    (3, 40, 60),
+                    (4, 60, 80),
+                    (5, 80, 100),
+                    (6, 100, 120),
+                    (7, 120, 140),
+                ],
+                &[&[1, 2, 3], &[4, 5, 6]],
+            ),
             (&[], &[]),
         ];
         for (blocks, expected) in cases {
@@ -203,7 +274,13 @@ mod tests {
 
     #[test]
     fn overlapping_blocks_go_first_even_the_newest() {
-        let blocks = rows(&[(1, 0, 20), (2, 19, 40), (3, 40, 60), (4, 60, 80), (5, 60, 80)]);
+        let blocks = rows(&[
+            (1, 0, 20),
+            (2, 19, 40),
+            (3, 40, 60),
+            (4, 60, 80),
+            (5, 60, 80),
+        ]);
         assert_eq!(planned(&blocks, &options()), [[1, 2], [4, 5]]);
     }
 
@@ -213,13 +290,24 @@ mod tests {
         let sources = blocks.iter().map(|block| block.ulid).collect();
         assert_eq!(
             plan(&blocks, &options()),
-            [Step::Merge { sources, range: TimeRange::new(0, 40), level: 4 }]
+            [Step::Merge {
+                sources,
+                range: TimeRange::new(0, 40),
+                level: 4
+            }]
         );
     }
 
     #[test]
     fn failed_block_keeps_its_group_alone_and_not_the_others() {
-        let blocks = rows(&[(1, 0, 20), (2, 20, 40), (3, 40, 60), (4, 60, 80), (5, 80, 120), (6, 120, 140)]);
+        let blocks = rows(&[
+            (1, 0, 20),
+            (2, 20, 40),
+            (3, 40, 60),
+            (4, 60, 80),
+            (5, 80, 120),
+            (6, 120, 140),
+        ]);
         let mut options = options();
         options.excluded.insert(Ulid::new(2, 0));
         assert_eq!(planned(&blocks, &options), [[4, 5]]);
@@ -227,14 +315,26 @@ mod tests {
 
     #[test]
     fn wide_block_with_many_deleted_series_is_cleaned() {
-        assert_eq!(planned(&[(1, 0, 540, 4, 1), (2, 540, 560, 1, 0)], &options()), [[1]]);
-        assert_eq!(planned(&[(1, 0, 540, 4, 0), (2, 540, 560, 1, 9)], &options()), [[0; 0]; 0]);
+        assert_eq!(
+            planned(&[(1, 0, 540, 4, 1), (2, 540, 560, 1, 0)], &options()),
+            [[1]]
+        );
+        assert_eq!(
+            planned(&[(1, 0, 540, 4, 0), (2, 540, 560, 1, 9)], &options()),
+            [[0; 0]; 0]
+        );
     }
 
     #[test]
     fn narrow_block_is_cleaned_only_when_all_of_it_is_deleted() {
-        assert_eq!(planned(&[(1, 0, 60, 2, 9), (2, 60, 80, 1, 0)], &options()), [[0; 0]; 0]);
-        assert_eq!(planned(&[(1, 0, 60, 2, 10), (2, 60, 80, 1, 0)], &options()), [[1]]);
+        assert_eq!(
+            planned(&[(1, 0, 60, 2, 9), (2, 60, 80, 1, 0)], &options()),
+            [[0; 0]; 0]
+        );
+        assert_eq!(
+            planned(&[(1, 0, 60, 2, 10), (2, 60, 80, 1, 0)], &options()),
+            [[1]]
+        );
     }
 
     #[test]

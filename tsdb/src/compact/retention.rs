@@ -33,8 +33,16 @@ impl Horizon {
     pub(crate) fn start(blocks: &[Candidate], monotonic: Duration, block_ms: i64) -> Self {
         let mut ends: Vec<Timestamp> = blocks.iter().map(|block| block.range.end).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
-        let reached = ends.get(1).or(ends.first()).copied().unwrap_or(Timestamp::MIN);
-        Self { reached, allowance_ms: block_ms, monotonic }
+        let reached = ends
+            .get(1)
+            .or(ends.first())
+            .copied()
+            .unwrap_or(Timestamp::MIN);
+        Self {
+            reached,
+            allowance_ms: block_ms,
+            monotonic,
+        }
     }
 
     /// Returns the horizon after a look at the clocks and the blocks, and whether it was held back from a jump.
@@ -47,11 +55,20 @@ impl Horizon {
         block_ms: i64,
     ) -> (Self, bool) {
         let passed = monotonic.saturating_sub(self.monotonic).as_millis();
-        let earned = i64::try_from(passed).unwrap_or(i64::MAX).saturating_mul(CATCH_UP);
+        let earned = i64::try_from(passed)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(CATCH_UP);
         // Time that passes in one turn counts in full: who asks once a day is not slower than who asks each minute.
         let allowance_ms = self.allowance_ms.min(block_ms).saturating_add(earned);
         let Some(newest) = blocks.iter().map(|block| block.range.end).max() else {
-            return (Self { allowance_ms, monotonic, ..self }, false);
+            return (
+                Self {
+                    allowance_ms,
+                    monotonic,
+                    ..self
+                },
+                false,
+            );
         };
         let wanted = newest.min(now_ms);
         // The first block ever sets the horizon; there is no history that it could erase.
@@ -60,8 +77,19 @@ impl Horizon {
             reached => reached.saturating_add(allowance_ms),
         };
         let reached = wanted.min(limit);
-        let moved = if self.reached == Timestamp::MIN { 0 } else { reached.saturating_sub(self.reached).max(0) };
-        (Self { reached, allowance_ms: allowance_ms - moved, monotonic }, wanted > limit)
+        let moved = if self.reached == Timestamp::MIN {
+            0
+        } else {
+            reached.saturating_sub(self.reached).max(0)
+        };
+        (
+            Self {
+                reached,
+                allowance_ms: allowance_ms - moved,
+                monotonic,
+            },
+            wanted > limit,
+        )
     }
 }
 
@@ -98,7 +126,10 @@ pub(crate) fn retire(
             (false, true) => DropReason::Size,
             (false, false) => continue,
         };
-        steps.push(Step::Drop { block: block.ulid, reason });
+        steps.push(Step::Drop {
+            block: block.ulid,
+            reason,
+        });
     }
     steps.reverse();
     steps
@@ -140,11 +171,18 @@ mod tests {
     }
 
     fn at(reached: Timestamp) -> Horizon {
-        Horizon { reached, allowance_ms: BLOCK, monotonic: Duration::ZERO }
+        Horizon {
+            reached,
+            allowance_ms: BLOCK,
+            monotonic: Duration::ZERO,
+        }
     }
 
     fn by_age(hours: i64) -> RetentionOptions {
-        RetentionOptions { age_ms: Some(hours * HOUR), size_bytes: None }
+        RetentionOptions {
+            age_ms: Some(hours * HOUR),
+            size_bytes: None,
+        }
     }
 
     #[test]
@@ -157,14 +195,28 @@ mod tests {
 
     #[test]
     fn nothing_is_limited_without_options() {
-        assert!(retire(&candidates(&[0, 2]), RetentionOptions::default(), at(YEAR), u64::MAX).is_empty());
+        assert!(
+            retire(
+                &candidates(&[0, 2]),
+                RetentionOptions::default(),
+                at(YEAR),
+                u64::MAX
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn oldest_blocks_go_when_the_budget_is_spent() {
-        let options = RetentionOptions { age_ms: None, size_bytes: Some(35) };
+        let options = RetentionOptions {
+            age_ms: None,
+            size_bytes: Some(35),
+        };
         let blocks = candidates(&[4, 0, 2, 6]);
-        assert_eq!(hours(&retire(&blocks, options, at(0), 0)), [(0, DropReason::Size)]);
+        assert_eq!(
+            hours(&retire(&blocks, options, at(0), 0)),
+            [(0, DropReason::Size)]
+        );
         assert_eq!(
             hours(&retire(&blocks, options, at(0), 15)),
             [(0, DropReason::Size), (2, DropReason::Size)]
@@ -173,16 +225,23 @@ mod tests {
 
     #[test]
     fn newest_block_always_stays() {
-        let options = RetentionOptions { age_ms: Some(1), size_bytes: Some(1) };
+        let options = RetentionOptions {
+            age_ms: Some(1),
+            size_bytes: Some(1),
+        };
         assert!(retire(&candidates(&[0]), options, at(YEAR), 100).is_empty());
-        assert_eq!(hours(&retire(&candidates(&[0, 2]), options, at(YEAR), 100)), [(0, DropReason::Age)]);
+        assert_eq!(
+            hours(&retire(&candidates(&[0, 2]), options, at(YEAR), 100)),
+            [(0, DropReason::Age)]
+        );
     }
 
     #[test]
     fn clock_that_jumps_ahead_erases_nothing() {
         let blocks = candidates(&[0, 2, 4, 6]);
         let start = Horizon::start(&blocks, Duration::ZERO, BLOCK);
-        let (horizon, held_back) = start.advance(&blocks, 30 * YEAR, Duration::from_secs(60), BLOCK);
+        let (horizon, held_back) =
+            start.advance(&blocks, 30 * YEAR, Duration::from_secs(60), BLOCK);
         assert!(!held_back);
         assert!(retire(&blocks, by_age(8), horizon, 0).is_empty());
     }

@@ -25,7 +25,10 @@ impl SeriesCursor for ClampCursor {
         let Some(SourceSeries { labels, data }) = self.cursor.next()? else {
             return Ok(None);
         };
-        let data = Arc::new(ClampedData { data, range: self.range });
+        let data = Arc::new(ClampedData {
+            data,
+            range: self.range,
+        });
         Ok(Some(SourceSeries { labels, data }))
     }
 }

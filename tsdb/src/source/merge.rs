@@ -20,7 +20,11 @@ pub(crate) fn merge(mut cursors: Vec<Box<dyn SeriesCursor>>) -> Box<dyn SeriesCu
         return only;
     }
     let pending = (0..cursors.len()).rev().collect();
-    Box::new(MergeCursor { cursors, heap: BinaryHeap::new(), pending })
+    Box::new(MergeCursor {
+        cursors,
+        heap: BinaryHeap::new(),
+        pending,
+    })
 }
 
 struct MergeCursor {
@@ -72,7 +76,11 @@ impl SeriesCursor for MergeCursor {
 impl Ord for Candidate {
     /// The smallest labels are the greatest candidate, since the heap gives the greatest; then the earliest cursor.
     fn cmp(&self, other: &Self) -> Ordering {
-        other.series.labels.cmp(&self.series.labels).then_with(|| other.cursor.cmp(&self.cursor))
+        other
+            .series
+            .labels
+            .cmp(&self.series.labels)
+            .then_with(|| other.cursor.cmp(&self.cursor))
     }
 }
 
@@ -131,7 +139,8 @@ fn interleave(samples: &mut Samples, start: usize, middle: usize) {
         return;
     };
     // What lies before the second part stays where it is: usually that is everything.
-    let kept = start + samples.timestamps[start..middle].partition_point(|&timestamp| timestamp < boundary);
+    let kept = start
+        + samples.timestamps[start..middle].partition_point(|&timestamp| timestamp < boundary);
     if kept == middle {
         return;
     }
@@ -151,10 +160,15 @@ fn interleave(samples: &mut Samples, start: usize, middle: usize) {
     }
     samples.timestamps.extend_from_slice(&first.timestamps[i..]);
     samples.values.extend_from_slice(&first.values[i..]);
-    samples.timestamps.extend_from_slice(&second.timestamps[j..]);
+    samples
+        .timestamps
+        .extend_from_slice(&second.timestamps[j..]);
     samples.values.extend_from_slice(&second.values[j..]);
 }
 
 fn split_off(samples: &mut Samples, at: usize) -> Samples {
-    Samples { timestamps: samples.timestamps.split_off(at), values: samples.values.split_off(at) }
+    Samples {
+        timestamps: samples.timestamps.split_off(at),
+        values: samples.values.split_off(at),
+    }
 }

@@ -50,7 +50,9 @@ pub struct SourceSeries {
 
 impl std::fmt::Debug for SourceSeries {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SourceSeries").field("labels", &self.labels).finish_non_exhaustive()
+        f.debug_struct("SourceSeries")
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,12 @@ pub trait SeriesSource: Send + Sync {
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>>;
 
     /// Returns the values that label `name` has in the series that match.
-    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>>;
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<BTreeSet<String>>;
 
     /// Adds what this source holds to `cardinality`.
     fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()>;

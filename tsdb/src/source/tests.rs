@@ -13,14 +13,26 @@ struct Fixed {
 
 impl SeriesData for Fixed {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
-        for sample in self.samples.iter().filter(|sample| range.contains(sample.timestamp)) {
+        for sample in self
+            .samples
+            .iter()
+            .filter(|sample| range.contains(sample.timestamp))
+        {
             out.push(sample.timestamp, sample.value);
         }
-        if self.damaged { Err(Error::corruption("chunks", 7, "checksum differs")) } else { Ok(()) }
+        if self.damaged {
+            Err(Error::corruption("chunks", 7, "checksum differs"))
+        } else {
+            Ok(())
+        }
     }
 
     fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
-        Ok(self.samples.iter().filter(|sample| range.contains(sample.timestamp)).last())
+        Ok(self
+            .samples
+            .iter()
+            .filter(|sample| range.contains(sample.timestamp))
+            .last())
     }
 }
 
@@ -43,12 +55,24 @@ fn samples(pairs: &[(i64, f64)]) -> Samples {
 
 fn series(metric: &str, pairs: &[(i64, f64)]) -> SourceSeries {
     let labels = Labels::from_pairs([("__name__", metric)]).unwrap();
-    SourceSeries { labels, data: Arc::new(Fixed { samples: samples(pairs), damaged: false }) }
+    SourceSeries {
+        labels,
+        data: Arc::new(Fixed {
+            samples: samples(pairs),
+            damaged: false,
+        }),
+    }
 }
 
 fn damaged(metric: &str, pairs: &[(i64, f64)]) -> SourceSeries {
     let labels = Labels::from_pairs([("__name__", metric)]).unwrap();
-    SourceSeries { labels, data: Arc::new(Fixed { samples: samples(pairs), damaged: true }) }
+    SourceSeries {
+        labels,
+        data: Arc::new(Fixed {
+            samples: samples(pairs),
+            damaged: true,
+        }),
+    }
 }
 
 fn cursor(steps: Vec<Result<SourceSeries>>) -> Box<dyn SeriesCursor> {
@@ -58,21 +82,32 @@ fn cursor(steps: Vec<Result<SourceSeries>>) -> Box<dyn SeriesCursor> {
 fn read(series: &SourceSeries, range: TimeRange) -> Vec<(i64, f64)> {
     let mut out = Samples::default();
     series.data.read(range, &mut out).unwrap();
-    out.iter().map(|sample| (sample.timestamp, sample.value)).collect()
+    out.iter()
+        .map(|sample| (sample.timestamp, sample.value))
+        .collect()
 }
 
 fn drain(mut cursor: Box<dyn SeriesCursor>) -> Vec<(String, Vec<(i64, f64)>)> {
     let mut all = Vec::new();
     while let Some(series) = cursor.next().unwrap() {
-        all.push((series.labels.metric().to_owned(), read(&series, TimeRange::ALL)));
+        all.push((
+            series.labels.metric().to_owned(),
+            read(&series, TimeRange::ALL),
+        ));
     }
     all
 }
 
 #[test]
 fn series_come_in_label_order_and_equal_labels_become_one() {
-    let first = cursor(vec![Ok(series("a", &[(1, 1.0)])), Ok(series("c", &[(1, 1.0)]))]);
-    let second = cursor(vec![Ok(series("b", &[(2, 2.0)])), Ok(series("c", &[(2, 2.0)]))]);
+    let first = cursor(vec![
+        Ok(series("a", &[(1, 1.0)])),
+        Ok(series("c", &[(1, 1.0)])),
+    ]);
+    let second = cursor(vec![
+        Ok(series("b", &[(2, 2.0)])),
+        Ok(series("c", &[(2, 2.0)])),
+    ]);
     let merged = drain(merge(vec![first, second]));
     assert_eq!(
         merged,
@@ -87,14 +122,29 @@ fn series_come_in_label_order_and_equal_labels_become_one() {
 #[test]
 fn earlier_source_wins_at_equal_timestamps() {
     let first = cursor(vec![Ok(series("a", &[(2, 1.0), (4, 1.0)]))]);
-    let second = cursor(vec![Ok(series("a", &[(1, 2.0), (2, 2.0), (3, 2.0), (4, 2.0), (5, 2.0)]))]);
+    let second = cursor(vec![Ok(series(
+        "a",
+        &[(1, 2.0), (2, 2.0), (3, 2.0), (4, 2.0), (5, 2.0)],
+    ))]);
     let third = cursor(vec![Ok(series("a", &[(0, 3.0), (5, 3.0)]))]);
     let mut merged = merge(vec![first, second, third]);
     let one = merged.next().unwrap().unwrap();
     let all = [(0, 3.0), (1, 2.0), (2, 1.0), (3, 2.0), (4, 1.0), (5, 2.0)];
     assert_eq!(read(&one, TimeRange::ALL), all);
-    assert_eq!(one.data.latest(TimeRange::new(0, 5)).unwrap(), Some(Sample { timestamp: 4, value: 1.0 }));
-    assert_eq!(one.data.latest(TimeRange::ALL).unwrap(), Some(Sample { timestamp: 5, value: 2.0 }));
+    assert_eq!(
+        one.data.latest(TimeRange::new(0, 5)).unwrap(),
+        Some(Sample {
+            timestamp: 4,
+            value: 1.0
+        })
+    );
+    assert_eq!(
+        one.data.latest(TimeRange::ALL).unwrap(),
+        Some(Sample {
+            timestamp: 5,
+            value: 2.0
+        })
+    );
     assert_eq!(one.data.latest(TimeRange::new(9, 10)).unwrap(), None);
 }
 
@@ -141,7 +191,13 @@ fn clamp_hides_what_lies_outside() {
     let inner = cursor(vec![Ok(series("a", &[(1, 1.0), (2, 2.0), (3, 3.0)]))]);
     let one = clamp(inner, TimeRange::new(2, 3)).next().unwrap().unwrap();
     assert_eq!(read(&one, TimeRange::ALL), [(2, 2.0)]);
-    assert_eq!(one.data.latest(TimeRange::ALL).unwrap(), Some(Sample { timestamp: 2, value: 2.0 }));
+    assert_eq!(
+        one.data.latest(TimeRange::ALL).unwrap(),
+        Some(Sample {
+            timestamp: 2,
+            value: 2.0
+        })
+    );
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod sync;
 mod tail;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod tests;

@@ -107,18 +107,24 @@ impl SegmentFrames {
 
     /// Walks the frames that have a body, in order: sequence, body. `bytes` are those of [`SegmentFrames::bytes`].
     pub(crate) fn bodies<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
-        self.frames.iter().filter(|frame| frame.len > 0).map(move |frame| {
-            let (offset, len) = (frame.offset as usize, frame.len as usize);
-            // The frame was found in these very bytes.
-            let body = bytes.get(offset..offset + len).expect("a frame lies inside its segment");
-            (self.first_sequence + u64::from(frame.sequence_offset), body)
-        })
+        self.frames
+            .iter()
+            .filter(|frame| frame.len > 0)
+            .map(move |frame| {
+                let (offset, len) = (frame.offset as usize, frame.len as usize);
+                // The frame was found in these very bytes.
+                let body = bytes
+                    .get(offset..offset + len)
+                    .expect("a frame lies inside its segment");
+                (self.first_sequence + u64::from(frame.sequence_offset), body)
+            })
     }
 
     /// Gives every frame that has a body to `visit`, in order: sequence, body.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         let bytes = self.bytes()?;
-        self.bodies(&bytes).try_for_each(|(sequence, body)| visit(sequence, body))
+        self.bodies(&bytes)
+            .try_for_each(|(sequence, body)| visit(sequence, body))
     }
 }
 

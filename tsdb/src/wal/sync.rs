@@ -92,7 +92,7 @@ impl Wal {
             let mut writer = self.writer.lock();
             writer.distrusted = true;
             // The error is made good if the frames can be written elsewhere, and is the cause if they cannot.
-            return self.write_tail_again(&mut writer).map_err(|_| error);
+            return self.write_tail_again(&mut writer).or(Err(error));
         }
         let mut writer = self.writer.lock();
         let open = files.last().map_or(0, |&(number, _)| number);

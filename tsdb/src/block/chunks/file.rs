@@ -19,19 +19,34 @@ pub(crate) struct FileWriter {
 
 impl FileWriter {
     pub(crate) fn create(fs: &dyn Fs, path: &Path) -> Result<Self> {
-        let file = fs.create(path).map_err(|error| Error::io("create", path, error))?;
-        Ok(Self { file, path: path.to_owned(), buffer: Vec::new(), crc: crc32fast::Hasher::new(), offset: 0 })
+        let file = fs
+            .create(path)
+            .map_err(|error| Error::io("create", path, error))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            buffer: Vec::new(),
+            crc: crc32fast::Hasher::new(),
+            offset: 0,
+        })
     }
 
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.write_all(bytes).map_err(|error| Error::io("append to", &self.path, error))
+        self.write_all(bytes)
+            .map_err(|error| Error::io("append to", &self.path, error))
     }
 
     /// Makes the file durable.
     pub(crate) fn finish(mut self) -> Result<FileMeta> {
-        self.write_buffer().map_err(|error| Error::io("append to", &self.path, error))?;
-        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
-        Ok(FileMeta { size_bytes: self.offset, crc: self.crc.finalize() })
+        self.write_buffer()
+            .map_err(|error| Error::io("append to", &self.path, error))?;
+        self.file
+            .sync()
+            .map_err(|error| Error::io("sync", &self.path, error))?;
+        Ok(FileMeta {
+            size_bytes: self.offset,
+            crc: self.crc.finalize(),
+        })
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
@@ -42,7 +57,7 @@ impl FileWriter {
     }
 }
 
-impl io::Write for FileWriter {
+impl Write for FileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         self.offset += bytes.len() as u64;

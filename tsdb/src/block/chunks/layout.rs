@@ -39,7 +39,10 @@ pub(super) fn check_header(bytes: &[u8]) -> Result<(), HeaderFault> {
     let parse = || {
         let mut reader = ByteReader::checked(bytes)?;
         if reader.bytes(MAGIC.len())? != MAGIC {
-            return Err(Malformed { what: "not a file of chunks", offset: 0 });
+            return Err(Malformed {
+                what: "not a file of chunks",
+                offset: 0,
+            });
         }
         let version = reader.u32()?;
         reader.expect_end()?;
@@ -69,7 +72,11 @@ impl Footer {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = ByteReader::checked(bytes)?;
         let mut section = || {
-            Ok(Section { start: reader.u64()?, size_bytes: reader.u64()?, records: reader.u32()? })
+            Ok(Section {
+                start: reader.u64()?,
+                size_bytes: reader.u64()?,
+                records: reader.u32()?,
+            })
         };
         let (columns, series) = (section()?, section()?);
         let base = reader.i64()?;
@@ -79,7 +86,12 @@ impl Footer {
             return Err(reader.malformed("footer does not end with the magic"));
         }
         reader.expect_end()?;
-        Ok(Self { columns, series, base, ulid })
+        Ok(Self {
+            columns,
+            series,
+            base,
+            ulid,
+        })
     }
 }
 
@@ -90,8 +102,16 @@ mod tests {
     #[test]
     fn footer_comes_back_and_every_flipped_bit_is_noticed() {
         let footer = Footer {
-            columns: Section { start: 1, size_bytes: 2, records: 3 },
-            series: Section { start: 4, size_bytes: 5, records: 6 },
+            columns: Section {
+                start: 1,
+                size_bytes: 2,
+                records: 3,
+            },
+            series: Section {
+                start: 4,
+                size_bytes: 5,
+                records: 6,
+            },
             base: -7,
             ulid: Ulid::from_u128(u128::MAX - 8),
         };
@@ -111,7 +131,10 @@ mod tests {
         assert_eq!(check_header(&header()), Ok(()));
         let mut newer = header();
         newer[8] = 2;
-        assert!(matches!(check_header(&newer), Err(HeaderFault::Malformed(_))));
+        assert!(matches!(
+            check_header(&newer),
+            Err(HeaderFault::Malformed(_))
+        ));
         newer.truncate(12);
         seal(&mut newer, 0);
         assert_eq!(check_header(&newer), Err(HeaderFault::Version(2)));

@@ -1,5 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod columns;
 mod directory;
 mod file;
 mod layout;
@@ -9,7 +10,7 @@ mod window;
 mod writer;
 
 pub(crate) use file::FileWriter;
-pub(crate) use reader::{ChunksReader, open_sized};
+pub(crate) use reader::{ChunksReader, Walk, open_sized};
 pub(crate) use writer::{ChunksWriter, Counts};
 
 #[cfg(test)]

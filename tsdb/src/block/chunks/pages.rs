@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::encoding::{ByteReader, Malformed, crc32, seal};
 use crate::error::{Error, Result};
@@ -45,10 +46,9 @@ impl PagesWriter {
         if is_first && self.records > 0 {
             self.end_page()?;
         }
-        self.records = self
-            .records
-            .checked_add(1)
-            .ok_or_else(|| Error::limit("a block holds at most 2^32 series and timestamp columns"))?;
+        self.records = self.records.checked_add(1).ok_or_else(|| {
+            Error::limit("a block holds at most 2^32 series and timestamp columns")
+        })?;
         Ok((is_first, &mut self.bytes))
     }
 
@@ -66,7 +66,11 @@ impl PagesWriter {
             self.bytes.extend_from_slice(&end.to_le_bytes());
         }
         seal(&mut self.bytes, table_start);
-        let section = Section { start, size_bytes: self.bytes.len() as u64, records: self.records };
+        let section = Section {
+            start,
+            size_bytes: self.bytes.len() as u64,
+            records: self.records,
+        };
         Ok((self.bytes, section))
     }
 
@@ -87,6 +91,8 @@ pub(crate) struct PagesReader {
     file: MappedFile,
     section: Section,
     table_start: u64,
+    /// Whether the checksum of a page was right, one bit each.
+    verified: Box<[AtomicU64]>,
 }
 
 impl PagesReader {
@@ -102,9 +108,22 @@ impl PagesReader {
         // Below the length of the file, so it fits a usize wherever the file can be mapped.
         let table = read(&file, path, table_start, table_bytes as usize)?;
         if ByteReader::checked(&table).is_err() {
-            return Err(Error::corruption(path, table_start, "page table checksum differs"));
+            return Err(Error::corruption(
+                path,
+                table_start,
+                "page table checksum differs",
+            ));
         }
-        Ok(Self { path: path.to_owned(), file, section, table_start })
+        let verified = (0..section.pages().div_ceil(64))
+            .map(|_word| AtomicU64::new(0))
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            section,
+            table_start,
+            verified,
+        })
     }
 
     pub(crate) fn records(&self) -> u32 {
@@ -121,24 +140,40 @@ impl PagesReader {
             return Err(self.corruption(self.section.start, "number of a record is out of bounds"));
         }
         let number = u64::from(record / RECORDS_PER_PAGE);
-        let start = if number == 0 { 0 } else { self.end_of(number - 1)? };
+        let start = if number == 0 {
+            0
+        } else {
+            self.end_of(number - 1)?
+        };
         let end = self.end_of(number)?;
         let offset = self.section.start + u64::from(start);
         if end < start || self.section.start + u64::from(end) > self.table_start {
             return Err(self.corruption(offset, "page has no valid bounds"));
         }
         let bytes = read(&self.file, &self.path, offset, (end - start) as usize)?;
-        if let Err(malformed) = ByteReader::checked(&bytes) {
-            return Err(self.corruption(offset, malformed.what));
+        // Relaxed: the bit guards no other memory; a thread that misses it verifies once more.
+        let (word, bit) = (&self.verified[(number / 64) as usize], 1 << (number % 64));
+        // What is mapped is verified once, what is read into memory each time.
+        let is_known = matches!(bytes, Cow::Borrowed(_)) && word.load(Ordering::Relaxed) & bit != 0;
+        if !is_known {
+            ByteReader::checked(&bytes)
+                .map_err(|malformed| self.corruption(offset, malformed.what))?;
+            word.fetch_or(bit, Ordering::Relaxed);
         }
-        Ok(Page { bytes, offset, path: &self.path })
+        Ok(Page {
+            bytes,
+            offset,
+            path: &self.path,
+        })
     }
 
     /// The table was verified when the section was opened.
     fn end_of(&self, page: u64) -> Result<u32> {
         let offset = self.table_start + page * TABLE_ENTRY_BYTES;
         let bytes = read(&self.file, &self.path, offset, TABLE_ENTRY_BYTES as usize)?;
-        ByteReader::new(&bytes).u32().map_err(|malformed| self.corruption(offset, malformed.what))
+        ByteReader::new(&bytes)
+            .u32()
+            .map_err(|malformed| self.corruption(offset, malformed.what))
     }
 
     fn corruption(&self, offset: u64, what: &str) -> Error {
@@ -163,20 +198,32 @@ impl Page<'_> {
 
     /// Returns the error for a record that does not parse although the checksum is right.
     pub(crate) fn corruption(&self, malformed: Malformed) -> Error {
-        Error::corruption(self.path, self.offset + malformed.offset as u64, malformed.what)
+        Error::corruption(self.path, self.offset, malformed.what)
     }
 }
 
 /// Reads bytes that the file's length was checked to hold.
-pub(crate) fn read<'a>(file: &'a MappedFile, path: &Path, offset: u64, len: usize) -> Result<Cow<'a, [u8]>> {
+pub(crate) fn read<'a>(
+    file: &'a MappedFile,
+    path: &Path,
+    offset: u64,
+    len: usize,
+) -> Result<Cow<'a, [u8]>> {
     file.bytes(offset, len).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => Error::corruption(path, offset, "points beyond the end of the file"),
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::corruption(path, offset, "points beyond the end of the file")
+        }
         _ => Error::io("read", path, error),
     })
 }
 
 /// Reads bytes that are followed by their CRC-32, and checks it.
-pub(crate) fn read_checked<'a>(file: &'a MappedFile, path: &Path, offset: u64, len: usize) -> Result<Cow<'a, [u8]>> {
+pub(crate) fn read_checked<'a>(
+    file: &'a MappedFile,
+    path: &Path,
+    offset: u64,
+    len: usize,
+) -> Result<Cow<'a, [u8]>> {
     let sealed_len = len
         .checked_add(CRC_BYTES as usize)
         .ok_or_else(|| Error::corruption(path, offset, "points beyond the end of the file"))?;

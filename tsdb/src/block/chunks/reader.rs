@@ -1,18 +1,19 @@
 //! Reading the file of chunks.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::block::FileMeta;
-use crate::chunk::{column, dense, gorilla};
+use crate::chunk::{dense, gorilla};
+use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, MappedFile, Ulid};
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
-use super::directory::{self, ChunkEntry, ColumnEntry, Form, Place, SeriesRecords};
+use super::columns::{ColumnsReader, is_ascending};
+use super::directory::{ChunkEntry, Form, Place, RecordPlace, SeriesRecords};
 use super::layout::{self, Footer, HeaderFault};
 use super::pages::{Page, PagesReader, RECORDS_PER_PAGE, read, read_checked};
 
@@ -22,24 +23,22 @@ pub(crate) struct ChunksReader {
     path: PathBuf,
     file: MappedFile,
     series: PagesReader,
-    columns: PagesReader,
+    columns: ColumnsReader,
     base: Timestamp,
-    cache: Box<[Mutex<Option<Arc<Column>>>]>,
-}
-
-/// A timestamp column, decoded. Hundreds of series share one.
-#[derive(Debug)]
-struct Column {
-    number: u32,
-    timestamps: Vec<Timestamp>,
 }
 
 /// The chunks of one series; borrows the page of the directory that names them.
 pub(crate) struct SeriesChunks<'a> {
     reader: &'a ChunksReader,
     page: Page<'a>,
-    record: u32,
+    series: u32,
+    walk: &'a Walk,
 }
+
+/// Where the reader of the series before left off: who reads series in order passes each record of the directory once.
+/// Only saves time; readers that share one or jump about lose it.
+#[derive(Debug, Default)]
+pub(crate) struct Walk(Mutex<Option<(u32, RecordPlace)>>);
 
 impl ChunksReader {
     /// Opens the file and checks its length, header, footer and page tables. Pages and chunks are checked when read.
@@ -48,26 +47,36 @@ impl ChunksReader {
         match layout::check_header(&read(&file, path, 0, layout::HEADER_BYTES)?) {
             Ok(()) => {}
             Err(HeaderFault::Malformed(malformed)) => {
-                return Err(Error::corruption(path, malformed.offset as u64, malformed.what));
+                return Err(Error::corruption(
+                    path,
+                    malformed.offset as u64,
+                    malformed.what,
+                ));
             }
             Err(HeaderFault::Version(version)) => {
-                return Err(Error::unsupported(path, format!("version {version} of a file of chunks")));
+                return Err(Error::unsupported(
+                    path,
+                    format!("version {version} of a file of chunks"),
+                ));
             }
         }
         let start = file.len().saturating_sub(layout::FOOTER_BYTES as u64);
-        let footer = Footer::decode(&read(&file, path, start, layout::FOOTER_BYTES)?)
-            .map_err(|malformed| Error::corruption(path, start + malformed.offset as u64, malformed.what))?;
+        let footer = Footer::decode(&read(&file, path, start, layout::FOOTER_BYTES)?).map_err(
+            |malformed| Error::corruption(path, start + malformed.offset as u64, malformed.what),
+        )?;
         if footer.ulid != ulid {
-            return Err(Error::corruption(path, start, format!("belongs to block {}", footer.ulid)));
+            return Err(Error::corruption(
+                path,
+                start,
+                format!("belongs to block {}", footer.ulid),
+            ));
         }
-        let cache = (0..CACHED_COLUMNS).map(|_slot| Mutex::new(None)).collect();
         Ok(Self {
             series: PagesReader::open(file.clone(), path, footer.series)?,
-            columns: PagesReader::open(file.clone(), path, footer.columns)?,
+            columns: ColumnsReader::open(&file, path, footer.columns, footer.base)?,
             base: footer.base,
             path: path.to_owned(),
             file,
-            cache,
         })
     }
 
@@ -81,24 +90,22 @@ impl ChunksReader {
     }
 
     /// Finds the chunks of a series by its position in label order.
-    pub(crate) fn chunks_of(&self, series: u32) -> Result<SeriesChunks<'_>> {
+    pub(crate) fn chunks_of<'a>(&'a self, series: u32, walk: &'a Walk) -> Result<SeriesChunks<'a>> {
         let page = self.series.page_of(series)?;
-        Ok(SeriesChunks { reader: self, page, record: series % RECORDS_PER_PAGE })
+        Ok(SeriesChunks {
+            reader: self,
+            page,
+            series,
+            walk,
+        })
     }
 
     /// Reads everything once and returns every damaged unit: pages of the directories, columns, chunks.
     pub(crate) fn verify(&self) -> Vec<Error> {
         let mut damaged = Vec::new();
-        for first in (0..self.columns.records()).step_by(RECORDS_PER_PAGE as usize) {
-            let end = first.saturating_add(RECORDS_PER_PAGE).min(self.columns.records());
-            match self.columns.page_of(first) {
-                Err(error) => damaged.push(error),
-                Ok(_page) => {
-                    damaged.extend((first..end).filter_map(|number| self.read_column(number).err()));
-                }
-            }
-        }
+        self.columns.verify(&mut damaged);
         let mut samples = Samples::default();
+        let walk = Walk::default();
         let mut last_bad_page = None;
         for series in 0..self.series() {
             let page = series / RECORDS_PER_PAGE;
@@ -106,11 +113,13 @@ impl ChunksReader {
                 continue;
             }
             samples.clear();
-            match self.chunks_of(series) {
+            match self.chunks_of(series, &walk) {
                 Ok(chunks) => {
                     // A damaged column was reported above, not once for each series that shares it.
-                    let report = |error: Error| if !damaged.iter().any(|known| known.offset() == error.offset()) {
-                        damaged.push(error);
+                    let report = |error: Error| {
+                        if !damaged.iter().any(|known| known.offset() == error.offset()) {
+                            damaged.push(error);
+                        }
                     };
                     chunks.read_reporting(TimeRange::ALL, &mut samples, report);
                 }
@@ -136,16 +145,15 @@ impl ChunksReader {
         }
     }
 
-    fn read_dense(&self, column: u32, place: Place<'_>, range: TimeRange, out: &mut Samples) -> Result<()> {
-        let column = match self.cached(column) {
-            Some(column) => column,
-            None => {
-                let entry = self.column_entry(column)?;
-                if !range.overlaps(&TimeRange::closed(entry.first, entry.last)) {
-                    return Ok(());
-                }
-                self.cache(self.decode_column(column, &entry)?)
-            }
+    fn read_dense(
+        &self,
+        column: u32,
+        place: Place<'_>,
+        range: TimeRange,
+        out: &mut Samples,
+    ) -> Result<()> {
+        let Some(column) = self.columns.read(column, range)? else {
+            return Ok(());
         };
         let timestamps = column.timestamps.as_slice();
         let from = timestamps.partition_point(|&timestamp| timestamp < range.start);
@@ -154,7 +162,9 @@ impl ChunksReader {
             return Ok(());
         }
         let start = out.values.len();
-        let decoded = self.with_bytes(place, |bytes| dense::decode(bytes, timestamps.len(), &mut out.values));
+        let decoded = self.with_bytes(place, |bytes| {
+            dense::decode(bytes, timestamps.len(), &mut out.values)
+        });
         if let Err(error) = decoded {
             out.values.truncate(start);
             return Err(error);
@@ -173,10 +183,15 @@ impl ChunksReader {
         if !is_ascending(&decoded.timestamps) {
             return Err(self.corruption_at(place, "timestamps do not ascend"));
         }
-        let from = decoded.timestamps.partition_point(|&timestamp| timestamp < range.start);
-        let to = decoded.timestamps.partition_point(|&timestamp| timestamp < range.end);
+        let from = decoded
+            .timestamps
+            .partition_point(|&timestamp| timestamp < range.start);
+        let to = decoded
+            .timestamps
+            .partition_point(|&timestamp| timestamp < range.end);
         if from < to {
-            out.timestamps.extend_from_slice(&decoded.timestamps[from..to]);
+            out.timestamps
+                .extend_from_slice(&decoded.timestamps[from..to]);
             out.values.extend_from_slice(&decoded.values[from..to]);
         }
         Ok(())
@@ -186,11 +201,13 @@ impl ChunksReader {
     fn with_bytes(
         &self,
         place: Place<'_>,
-        decode: impl FnOnce(&[u8]) -> Result<(), crate::encoding::Malformed>,
+        decode: impl FnOnce(&[u8]) -> Result<(), Malformed>,
     ) -> Result<()> {
         let decoded = match place {
             Place::Inline(bytes) => decode(bytes),
-            Place::File { offset, len } => decode(&read_checked(&self.file, &self.path, offset, len)?),
+            Place::File { offset, len } => {
+                decode(&read_checked(&self.file, &self.path, offset, len)?)
+            }
         };
         decoded.map_err(|malformed| self.corruption_at(place, malformed.what))
     }
@@ -201,43 +218,6 @@ impl ChunksReader {
             Place::Inline(_) => 0,
         };
         Error::corruption(&self.path, offset, what)
-    }
-
-    fn cached(&self, number: u32) -> Option<Arc<Column>> {
-        self.slot(number).lock().as_ref().filter(|column| column.number == number).cloned()
-    }
-
-    fn cache(&self, column: Column) -> Arc<Column> {
-        let column = Arc::new(column);
-        *self.slot(column.number).lock() = Some(column.clone());
-        column
-    }
-
-    fn slot(&self, number: u32) -> &Mutex<Option<Arc<Column>>> {
-        &self.cache[number as usize % CACHED_COLUMNS]
-    }
-
-    fn read_column(&self, number: u32) -> Result<Column> {
-        let entry = self.column_entry(number)?;
-        self.decode_column(number, &entry)
-    }
-
-    fn column_entry(&self, number: u32) -> Result<ColumnEntry> {
-        let page = self.columns.page_of(number)?;
-        directory::read_column(page.reader(), self.base, number % RECORDS_PER_PAGE)
-            .map_err(|malformed| page.corruption(malformed))
-    }
-
-    fn decode_column(&self, number: u32, entry: &ColumnEntry) -> Result<Column> {
-        let bytes = read_checked(&self.file, &self.path, entry.offset, entry.len)?;
-        let corruption = |what| Error::corruption(&self.path, entry.offset, what);
-        let mut timestamps = Vec::with_capacity(entry.count);
-        column::decode(&bytes, entry.count, &mut timestamps).map_err(|malformed| corruption(malformed.what))?;
-        let is_as_listed = timestamps.len() == entry.count
-            && timestamps.first() == Some(&entry.first)
-            && timestamps.last() == Some(&entry.last)
-            && is_ascending(&timestamps);
-        if is_as_listed { Ok(Column { number, timestamps }) } else { Err(corruption("column is not the one listed")) }
     }
 }
 
@@ -279,7 +259,7 @@ impl SeriesChunks<'_> {
         for chunk in self.entries()? {
             let (first, last) = match chunk.form {
                 Form::Dense { column } => {
-                    let entry = self.reader.column_entry(column)?;
+                    let entry = self.reader.columns.entry(column)?;
                     (entry.first, entry.last)
                 }
                 Form::Gorilla { first, last } => (first, last),
@@ -306,21 +286,45 @@ impl SeriesChunks<'_> {
             let first = out.timestamps.get(start).copied();
             if first.is_some() && first <= last {
                 out.truncate(start);
-                report(self.reader.corruption_at(chunk.place, "chunk begins before its neighbour ends"));
+                report(
+                    self.reader
+                        .corruption_at(chunk.place, "chunk begins before its neighbour ends"),
+                );
                 continue;
             }
-            last = out.timestamps.get(start..).and_then(<[_]>::last).copied().or(last);
+            last = out
+                .timestamps
+                .get(start..)
+                .and_then(<[_]>::last)
+                .copied()
+                .or(last);
         }
     }
 
     fn entries(&self) -> Result<Vec<ChunkEntry<'_>>> {
         let mut entries = Vec::with_capacity(1);
-        let mut records = SeriesRecords::new(self.page.reader(), self.reader.base);
-        records
-            .skip(self.record)
-            .and_then(|()| records.read(&mut entries))
+        self.read_entries(&mut entries)
             .map_err(|malformed| self.page.corruption(malformed))?;
         Ok(entries)
+    }
+
+    fn read_entries<'a>(&'a self, out: &mut Vec<ChunkEntry<'a>>) -> Result<(), Malformed> {
+        let first_of_page = self.series - self.series % RECORDS_PER_PAGE;
+        let left_off = *self.walk.0.lock();
+        let left_off = left_off.filter(|(next, _)| (first_of_page..=self.series).contains(next));
+        let (next, mut records) = match left_off {
+            Some((next, place)) => (next, SeriesRecords::resume(self.page.reader(), place)?),
+            None => (
+                first_of_page,
+                SeriesRecords::new(self.page.reader(), self.reader.base),
+            ),
+        };
+        records.skip(self.series - next)?;
+        records.read(out)?;
+        // What follows the last record of a page is the first of the next, where everything begins anew.
+        *self.walk.0.lock() = Some((self.series + 1, records.place()))
+            .filter(|(next, _)| !next.is_multiple_of(RECORDS_PER_PAGE));
+        Ok(())
     }
 }
 
@@ -331,16 +335,16 @@ pub(crate) fn open_sized(fs: &dyn Fs, path: &Path, expected: FileMeta) -> Result
         .and_then(|file| file.len())
         .map_err(|error| Error::io("open", path, error))?;
     if size_bytes != expected.size_bytes {
-        let message = format!("file has {size_bytes} bytes, expected {}", expected.size_bytes);
-        return Err(Error::corruption(path, size_bytes.min(expected.size_bytes), message));
+        let message = format!(
+            "file has {size_bytes} bytes, expected {}",
+            expected.size_bytes
+        );
+        return Err(Error::corruption(
+            path,
+            size_bytes.min(expected.size_bytes),
+            message,
+        ));
     }
-    fs.map(path, size_bytes).map_err(|error| Error::io("map", path, error))
+    fs.map(path, size_bytes)
+        .map_err(|error| Error::io("map", path, error))
 }
-
-fn is_ascending(timestamps: &[Timestamp]) -> bool {
-    timestamps.windows(2).all(|pair| pair[0] < pair[1])
-}
-
-/// Decoded columns that are kept: at most 4 MiB, and 1 MiB at 480 samples. Columns are numbered in the order of their
-/// first use, so series that are read one after another use columns that do not share a slot.
-const CACHED_COLUMNS: usize = 256;

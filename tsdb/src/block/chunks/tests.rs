@@ -21,12 +21,19 @@ fn write(fs: &SimFs, encoding: ChunkEncoding, series: &[Samples]) -> (ChunksRead
 
 fn read(reader: &ChunksReader, series: u32, range: TimeRange) -> Samples {
     let mut out = Samples::default();
-    reader.chunks_of(series).unwrap().read(range, &mut out).unwrap();
+    reader
+        .chunks_of(series, &Walk::default())
+        .unwrap()
+        .read(range, &mut out)
+        .unwrap();
     out
 }
 
 fn bits(samples: &Samples) -> Vec<(i64, u64)> {
-    samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect()
+    samples
+        .iter()
+        .map(|sample| (sample.timestamp, sample.value.to_bits()))
+        .collect()
 }
 
 /// `count` samples a scrape apart, of which `value` gives the values.
@@ -47,8 +54,15 @@ fn example() -> Vec<Samples> {
 fn documented() -> Vec<u8> {
     let (_, example) = include_str!("FORMAT.md").split_once("```hex\n").unwrap();
     let (lines, _) = example.split_once("```").unwrap();
-    let bytes = lines.lines().flat_map(|line| line.split_once("  ").map_or(line, |(bytes, _)| bytes).split(' '));
-    bytes.filter(|byte| !byte.is_empty()).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+    let bytes = lines.lines().flat_map(|line| {
+        line.split_once("  ")
+            .map_or(line, |(bytes, _)| bytes)
+            .split(' ')
+    });
+    bytes
+        .filter(|byte| !byte.is_empty())
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -60,11 +74,14 @@ fn documented_example_is_what_we_read_and_write() {
     assert_eq!(written.as_slice().unwrap(), documented());
 
     let path = Path::new("documented");
-    let mut file = file::FileWriter::create(&fs, path).unwrap();
+    let mut file = FileWriter::create(&fs, path).unwrap();
     file.append(&documented()).unwrap();
     let reader = ChunksReader::open(&fs, path, ULID, file.finish().unwrap()).unwrap();
     for (series, samples) in example().iter().enumerate() {
-        assert_eq!(bits(&read(&reader, series as u32, TimeRange::ALL)), bits(samples));
+        assert_eq!(
+            bits(&read(&reader, series as u32, TimeRange::ALL)),
+            bits(samples)
+        );
     }
 }
 
@@ -74,14 +91,20 @@ fn equal_chunks_and_columns_are_stored_once() {
     let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
     assert_eq!((counts.shared_chunks, counts.columns), (999, 1));
     assert!(reader.file().len() < 10_000);
-    assert_eq!(bits(&read(&reader, 999, TimeRange::ALL)), bits(&series[999]));
+    assert_eq!(
+        bits(&read(&reader, 999, TimeRange::ALL)),
+        bits(&series[999])
+    );
 }
 
 #[test]
 fn equal_gorilla_chunks_are_stored_once_too() {
     let series = vec![scraped(120, |step| (step * step) as f64); 100];
     let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Gorilla, &series);
-    assert_eq!((counts.chunks, counts.shared_chunks, counts.columns), (100, 99, 0));
+    assert_eq!(
+        (counts.chunks, counts.shared_chunks, counts.columns),
+        (100, 99, 0)
+    );
     assert_eq!(bits(&read(&reader, 99, TimeRange::ALL)), bits(&series[99]));
 }
 
@@ -91,11 +114,42 @@ fn long_series_are_split_and_read_back_in_part() {
         let samples = scraped(5_000, |step| (step * 7919 % 1000) as f64 / 8.0);
         let (reader, counts) = write(&SimFs::new(), encoding, std::slice::from_ref(&samples));
         assert_eq!((counts.samples, counts.chunks), (5_000, chunks));
-        for (from, to) in [(0, 5_000), (1, 2), (1_666, 1_667), (1_600, 3_400), (4_999, 5_000), (7, 7)] {
+        for (from, to) in [
+            (0, 5_000),
+            (1, 2),
+            (1_666, 1_667),
+            (1_600, 3_400),
+            (4_999, 5_000),
+            (7, 7),
+        ] {
             let range = TimeRange::new(BASE + from * 15_000, BASE + to * 15_000);
             let expected = &bits(&samples)[from as usize..to as usize];
-            assert_eq!(bits(&read(&reader, 0, range)), expected, "{encoding:?} {from}..{to}");
+            assert_eq!(
+                bits(&read(&reader, 0, range)),
+                expected,
+                "{encoding:?} {from}..{to}"
+            );
         }
+    }
+}
+
+#[test]
+fn series_are_found_in_any_order_with_a_shared_walk() {
+    let series: Vec<_> = (0..200)
+        .map(|n| scraped(1 + n % 5, |step| (n * 1000 + step * step) as f64))
+        .collect();
+    let (reader, _) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
+    let walk = Walk::default();
+    let forward = 0..200;
+    let jumping = (0..200).map(|n| n * 77 % 200);
+    for n in forward.chain((0..200).rev()).chain(jumping) {
+        let mut out = Samples::default();
+        reader
+            .chunks_of(n, &walk)
+            .unwrap()
+            .read(TimeRange::ALL, &mut out)
+            .unwrap();
+        assert_eq!(bits(&out), bits(&series[n as usize]));
     }
 }
 
@@ -112,7 +166,9 @@ fn file_of_another_block_is_refused() {
 
 #[test]
 fn equal_input_makes_equal_files() {
-    let series: Vec<_> = (0..300).map(|n| scraped(40 + n % 3, |step| (step * (n % 7)) as f64)).collect();
+    let series: Vec<_> = (0..300)
+        .map(|n| scraped(40 + n % 3, |step| (step * (n % 7)) as f64))
+        .collect();
     let digests = [(); 2].map(|()| {
         let fs = SimFs::new();
         write(&fs, ChunkEncoding::Dense, &series);

@@ -47,11 +47,17 @@ impl Window {
     }
 
     /// Returns the number of the string with this hash that `is_equal` accepts.
-    pub(super) fn find(&mut self, hash: u64, mut is_equal: impl FnMut(&[u8]) -> bool) -> Option<u64> {
+    pub(super) fn find(
+        &mut self,
+        hash: u64,
+        mut is_equal: impl FnMut(&[u8]) -> bool,
+    ) -> Option<u64> {
         if let Some(entry) = self.young.find(hash, &mut is_equal) {
             return Some(entry.number);
         }
-        let Entry { number, start, len, .. } = *self.old.find(hash, &mut is_equal)?;
+        let Entry {
+            number, start, len, ..
+        } = *self.old.find(hash, &mut is_equal)?;
         let old = std::mem::take(&mut self.old);
         self.add(hash, number, &old.bytes[start..start + len]);
         // Adding may have just begun a generation; then what was old is already forgotten.
@@ -67,8 +73,15 @@ impl Window {
         }
         let start = self.young.bytes.len();
         self.young.bytes.extend_from_slice(bytes);
-        let entry = Entry { hash, number, start, len: bytes.len() };
-        self.young.entries.insert_unique(hash, entry, |entry| entry.hash);
+        let entry = Entry {
+            hash,
+            number,
+            start,
+            len: bytes.len(),
+        };
+        self.young
+            .entries
+            .insert_unique(hash, entry, |entry| entry.hash);
     }
 }
 
@@ -89,7 +102,9 @@ mod tests {
     use super::*;
 
     fn find(window: &mut Window, text: &str) -> Option<u64> {
-        window.find(window.hash(text.as_bytes()), |bytes| bytes == text.as_bytes())
+        window.find(window.hash(text.as_bytes()), |bytes| {
+            bytes == text.as_bytes()
+        })
     }
 
     fn add(window: &mut Window, number: u64, text: &str) {
@@ -101,7 +116,10 @@ mod tests {
         let mut window = Window::new(1000);
         add(&mut window, 1, "one");
         add(&mut window, 2, "two");
-        assert_eq!((find(&mut window, "one"), find(&mut window, "two")), (Some(1), Some(2)));
+        assert_eq!(
+            (find(&mut window, "one"), find(&mut window, "two")),
+            (Some(1), Some(2))
+        );
         assert_eq!(find(&mut window, "three"), None);
     }
 

@@ -11,8 +11,8 @@ use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::sample::Samples;
 use crate::time::Timestamp;
 
-use super::file::FileWriter;
 use super::directory::{self, ChunkEntry, ColumnEntry, Form, INLINE_BYTES_MAX, Place, State};
+use super::file::FileWriter;
 use super::layout::{self, Footer};
 use super::pages::PagesWriter;
 use super::window::Window;
@@ -42,9 +42,11 @@ pub(crate) struct Counts {
     pub(crate) chunks: u64,
     /// Chunks that are stored once for several series.
     pub(crate) shared_chunks: u64,
+    /// Bytes of all chunks that are in the file by themselves, with their checksums.
+    pub(crate) chunk_bytes: u64,
     pub(crate) columns: u64,
+    /// Bytes of all columns with their checksums.
     pub(crate) column_bytes: u64,
-    pub(crate) directory_bytes: u64,
 }
 
 /// Buffers kept from one series to the next.
@@ -66,7 +68,12 @@ enum Stored {
 
 impl ChunksWriter {
     /// Creates the file. Times are stored relative to `base`, the start of the block's range.
-    pub(crate) fn create(fs: &dyn Fs, path: &Path, encoding: ChunkEncoding, base: Timestamp) -> Result<Self> {
+    pub(crate) fn create(
+        fs: &dyn Fs,
+        path: &Path,
+        encoding: ChunkEncoding,
+        base: Timestamp,
+    ) -> Result<Self> {
         let mut file = FileWriter::create(fs, path)?;
         file.append(&layout::header())?;
         Ok(Self {
@@ -96,7 +103,9 @@ impl ChunksWriter {
         for (start, end) in split_evenly(timestamps.len(), chunk_samples_max) {
             self.add_chunk(&timestamps[start..end], &values[start..end])?;
         }
-        let Scratch { inline, entries, .. } = &self.scratch;
+        let Scratch {
+            inline, entries, ..
+        } = &self.scratch;
         let entries: Vec<ChunkEntry<'_>> = entries
             .iter()
             .map(|&(form, stored)| ChunkEntry {
@@ -125,14 +134,19 @@ impl ChunksWriter {
 
     /// Writes directories and footer and makes the file durable.
     pub(crate) fn finish(mut self, ulid: Ulid) -> Result<(FileMeta, Counts)> {
-        self.counts.columns = u64::from(self.columns.records());
-        let before = self.file.offset;
         let (bytes, columns) = self.columns.finish(self.file.offset)?;
         self.file.append(&bytes)?;
         let (bytes, series) = self.series.finish(self.file.offset)?;
         self.file.append(&bytes)?;
-        self.file.append(&Footer { columns, series, base: self.base, ulid }.encode())?;
-        self.counts.directory_bytes = self.file.offset - before;
+        self.file.append(
+            &Footer {
+                columns,
+                series,
+                base: self.base,
+                ulid,
+            }
+            .encode(),
+        )?;
         Ok((self.file.finish()?, self.counts))
     }
 
@@ -151,7 +165,10 @@ impl ChunksWriter {
                 }
                 self.scratch.encoded.clear();
                 self.scratch.encoded.extend_from_slice(appender.bytes());
-                Form::Gorilla { first: timestamps[0], last: timestamps[timestamps.len() - 1] }
+                Form::Gorilla {
+                    first: timestamps[0],
+                    last: timestamps[timestamps.len() - 1],
+                }
             }
         };
         self.verify(form, timestamps, values)?;
@@ -162,7 +179,9 @@ impl ChunksWriter {
 
     /// Decodes what was encoded and compares all bits: the source of these samples is deleted once they are written.
     fn verify(&mut self, form: Form, timestamps: &[Timestamp], values: &[f64]) -> Result<()> {
-        let Scratch { encoded, decoded, .. } = &mut self.scratch;
+        let Scratch {
+            encoded, decoded, ..
+        } = &mut self.scratch;
         decoded.clear();
         let outcome = match form {
             Form::Dense { .. } => dense::decode(encoded, values.len(), &mut decoded.values),
@@ -175,36 +194,54 @@ impl ChunksWriter {
             return Ok(());
         }
         let message = format!("{} samples do not decode to what was encoded", values.len());
-        Err(Error::corruption(&self.file.path, self.file.offset, message))
+        Err(Error::corruption(
+            &self.file.path,
+            self.file.offset,
+            message,
+        ))
     }
 
     /// Puts the encoded chunk where it takes the least room.
     fn store(&mut self) -> Result<Stored> {
-        let Scratch { encoded, inline, .. } = &mut self.scratch;
+        let Scratch {
+            encoded, inline, ..
+        } = &mut self.scratch;
         let len = encoded.len();
         if len <= INLINE_BYTES_MAX {
             let start = inline.len();
             inline.extend_from_slice(encoded);
-            return Ok(Stored::Inline { start, end: inline.len() });
+            return Ok(Stored::Inline {
+                start,
+                end: inline.len(),
+            });
         }
         let hash = self.known_chunks.hash(encoded.as_slice());
-        if let Some(offset) = self.known_chunks.find(hash, |known| known == encoded.as_slice()) {
+        if let Some(offset) = self
+            .known_chunks
+            .find(hash, |known| known == encoded.as_slice())
+        {
             self.counts.shared_chunks += 1;
             return Ok(Stored::File { offset, len });
         }
         let offset = self.file.offset;
         self.known_chunks.add(hash, offset, encoded);
         seal(encoded, 0);
+        self.counts.chunk_bytes += encoded.len() as u64;
         self.file.append(encoded)?;
         Ok(Stored::File { offset, len })
     }
 
     /// Returns the number of the column with these timestamps, writing it if it is new.
     fn column(&mut self, timestamps: &[Timestamp]) -> Result<u32> {
-        let Scratch { encoded, timestamps: decoded, .. } = &mut self.scratch;
+        let Scratch {
+            encoded,
+            timestamps: decoded,
+            ..
+        } = &mut self.scratch;
         let mut is_equal = |bytes: &[u8]| {
             decoded.clear();
-            column::decode(bytes, timestamps.len(), decoded).is_ok() && decoded.as_slice() == timestamps
+            column::decode(bytes, timestamps.len(), decoded).is_ok()
+                && decoded.as_slice() == timestamps
         };
         let hash = self.known_columns.hash(timestamps);
         if let Some(number) = self.known_columns.find(hash, &mut is_equal) {
@@ -214,7 +251,11 @@ impl ChunksWriter {
         column::encode(timestamps, encoded);
         if !is_equal(encoded) {
             let message = "timestamps do not decode to what was encoded";
-            return Err(Error::corruption(&self.file.path, self.file.offset, message));
+            return Err(Error::corruption(
+                &self.file.path,
+                self.file.offset,
+                message,
+            ));
         }
         let number = self.columns.records();
         let entry = ColumnEntry {
@@ -231,6 +272,7 @@ impl ChunksWriter {
         directory::put_column(out, &mut self.column_state, &entry);
         self.known_columns.add(hash, u64::from(number), encoded);
         seal(encoded, 0);
+        self.counts.columns += 1;
         self.counts.column_bytes += encoded.len() as u64;
         self.file.append(encoded)?;
         Ok(number)
@@ -262,6 +304,10 @@ mod tests {
         let parts: Vec<_> = split_evenly(100_003, 2048).collect();
         assert_eq!(parts.len(), 49);
         assert!(parts.windows(2).all(|pair| pair[0].1 == pair[1].0));
-        assert!(parts.iter().all(|(start, end)| (2040..=2048).contains(&(end - start))));
+        assert!(
+            parts
+                .iter()
+                .all(|(start, end)| (2040..=2048).contains(&(end - start)))
+        );
     }
 }

@@ -81,7 +81,9 @@ pub(crate) fn merge_blocks(
     let (Some(start), Some(end), Some(level)) = (start, end, level) else {
         return Err(Error::invalid("there is no block to merge"));
     };
-    let mut sources: Vec<Ulid> = metas().flat_map(|meta| meta.sources.iter().copied()).collect();
+    let mut sources: Vec<Ulid> = metas()
+        .flat_map(|meta| meta.sources.iter().copied())
+        .collect();
     sources.sort_unstable();
     sources.dedup();
     let spec = BlockSpec {
