@@ -89,7 +89,8 @@ impl Head {
     }
 
     fn replay_lone(&self, sequence: u64, sample: &LoneSample, report: &mut ApplyReport) {
-        match self.slots.read().find(sample.id) {
+        let slot = self.slots.read().find(sample.id);
+        match slot {
             Some(slot) => {
                 self.apply_lone(slot, sample.timestamp, sample.value, sequence);
                 report.samples += 1;
@@ -150,7 +151,7 @@ impl Head {
         report
     }
 
-    fn find_group(&self, id: u64) -> Option<Arc<Group>> {
+    pub(super) fn find_group(&self, id: u64) -> Option<Arc<Group>> {
         let groups = self.groups.read();
         groups.get(groups.find(id)?).cloned()
     }

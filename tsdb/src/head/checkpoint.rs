@@ -196,10 +196,8 @@ impl Head {
             let known = layouts.get(&header.group).filter(|layout| layout.ids() == ids);
             let layout = known.cloned().unwrap_or_else(|| std::sync::Arc::new(Layout::new(ids)));
             layouts.insert(header.group, std::sync::Arc::clone(&layout));
-            let group = match self.groups.read().find(header.group).and_then(|index| self.groups.read().get(index).cloned()) {
-                Some(group) => group,
-                None => self.create_group(header.group, layout.ids().to_vec()),
-            };
+            let known = self.find_group(header.group);
+            let group = known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
             group.state.write().attach(found.attach(header, layout));
             self.note_time(header.first_timestamp);
             self.note_time(header.last_timestamp);
