@@ -87,7 +87,7 @@ impl Opening<'_> {
         let head = self.new_head(Access::Write);
         let seed = random_seed();
         let mut store = self.open_series(&head, seed)?;
-        self.restore(&head, &checkpoint)?;
+        self.restore(&head, &checkpoint, Access::Write)?;
         let log_dir = self.dir.join(names::LOG);
         let log = read_log(&*self.fs, &log_dir, checkpoint.segment, Writers::None)?;
         self.replay(&head, &log, &checkpoint)?;
@@ -134,7 +134,7 @@ impl Opening<'_> {
         let (checkpoint, _) = self.load_checkpoint(&blocks)?;
         let head = self.new_head(Access::Read);
         drop(self.open_series(&head, 0)?);
-        self.restore(&head, &checkpoint)?;
+        self.restore(&head, &checkpoint, Access::Read)?;
         let log = read_log(&*self.fs, &self.dir.join(names::LOG), checkpoint.segment, Writers::Perhaps)?;
         self.replay(&head, &log, &checkpoint)?;
         Ok(Parts {
@@ -276,8 +276,15 @@ impl Opening<'_> {
         Ok(store)
     }
 
-    fn restore(&self, head: &Head, checkpoint: &Checkpoint) -> Result<()> {
-        let report = head.restore(checkpoint, &*self.fs, self.dir)?;
+    fn restore(&self, head: &Head, checkpoint: &Checkpoint, access: Access) -> Result<()> {
+        let mut report = head.restore(checkpoint, &*self.fs, self.dir)?;
+        let is_missing = |error: &Error| error.io_kind() == Some(std::io::ErrorKind::NotFound);
+        if access == Access::Read
+            && let Some(missing) = report.damage.iter().position(is_missing)
+        {
+            // A writer has moved on meanwhile: start over from its new checkpoint.
+            return Err(report.damage.swap_remove(missing));
+        }
         report.damage.iter().for_each(|error| self.damaged(error));
         Ok(())
     }

@@ -30,6 +30,8 @@ pub(crate) struct Checkpoint {
     pub(crate) segment: u64,
     /// Below it nothing is taken in order.
     pub(crate) boundary: i64,
+    /// What blocks hold: samples before this time that came up to this sequence.
+    flushed: Flushed,
     next_series: u64,
     next_group: u64,
     /// Number of the lone file, 0 for none.
@@ -41,7 +43,7 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// Returns a checkpoint of nothing.
     pub(crate) fn empty() -> Self {
-        Self { boundary: i64::MIN, ..Self::default() }
+        Self { boundary: i64::MIN, flushed: Flushed::NOTHING, ..Self::default() }
     }
 
     /// Reads the checkpoint of a database, if it has one.
@@ -67,7 +69,7 @@ impl Checkpoint {
     /// not verify, the newest lone file, and the whole log over them.
     pub(crate) fn rebuild(fs: &dyn Fs, dir: &Path, boundary: i64) -> Result<Self> {
         let head = dir.join(names::HEAD);
-        let mut checkpoint = Self { boundary, ..Self::default() };
+        let mut checkpoint = Self { boundary, ..Self::empty() };
         for entry in fs.read_dir(&head).map_err(|error| Error::io("list", &head, error))? {
             if let Some(number) = names::parse_pieces(&entry.name) {
                 checkpoint.piece_files.push(PieceFileLen { number, len: entry.len });
@@ -84,6 +86,8 @@ impl Checkpoint {
         out.extend_from_slice(&self.sequence.to_le_bytes());
         out.extend_from_slice(&self.segment.to_le_bytes());
         out.extend_from_slice(&self.boundary.to_le_bytes());
+        out.extend_from_slice(&self.flushed.before.to_le_bytes());
+        out.extend_from_slice(&self.flushed.through.to_le_bytes());
         out.extend_from_slice(&self.next_series.to_le_bytes());
         out.extend_from_slice(&self.next_group.to_le_bytes());
         out.extend_from_slice(&self.lone_file.to_le_bytes());
@@ -110,6 +114,7 @@ impl Checkpoint {
             sequence: reader.u64()?,
             segment: reader.u64()?,
             boundary: reader.i64()?,
+            flushed: Flushed { before: reader.i64()?, through: reader.u64()? },
             next_series: reader.u64()?,
             next_group: reader.u64()?,
             lone_file: reader.u64()?,
@@ -123,6 +128,25 @@ impl Checkpoint {
         }
         reader.expect_end()?;
         Ok(checkpoint)
+    }
+}
+
+/// A part of the head that blocks hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Flushed {
+    /// Everything before this time,
+    pub(crate) before: i64,
+    /// as far as it came up to this sequence.
+    pub(crate) through: u64,
+}
+
+impl Flushed {
+    /// No block holds anything of the head.
+    pub(crate) const NOTHING: Self = Self { before: i64::MIN, through: 0 };
+
+    /// Tells whether blocks hold all of a run of samples.
+    pub(crate) fn covers(&self, last_timestamp: i64, last_sequence: u64) -> bool {
+        last_timestamp < self.before && last_sequence <= self.through
     }
 }
 
@@ -140,10 +164,11 @@ impl Head {
     pub(crate) fn restore(&self, checkpoint: &Checkpoint, fs: &dyn Fs, dir: &Path) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
         self.raise_boundary(checkpoint.boundary);
+        *self.flushed.lock() = checkpoint.flushed;
         self.next_series.fetch_max(checkpoint.next_series, Ordering::Relaxed);
         self.next_group.fetch_max(checkpoint.next_group, Ordering::Relaxed);
         for &file in &checkpoint.piece_files {
-            if let Err(error) = self.restore_pieces(file, &mut report) {
+            if let Err(error) = self.restore_pieces(file, checkpoint.flushed, &mut report) {
                 report.damage.push(error);
             }
         }
@@ -182,10 +207,13 @@ impl Head {
         Ok(())
     }
 
-    fn restore_pieces(&self, file: PieceFileLen, report: &mut RestoreReport) -> Result<()> {
+    fn restore_pieces(&self, file: PieceFileLen, flushed: Flushed, report: &mut RestoreReport) -> Result<()> {
         let mut damage = Vec::new();
         let mut layouts: std::collections::HashMap<u64, std::sync::Arc<Layout>> = std::collections::HashMap::new();
         let result = self.pieces.load(file, |header, found| {
+            if flushed.covers(header.last_timestamp, header.last_sequence) {
+                return Ok(());
+            }
             let ids = match found.ids(header) {
                 Ok(ids) => ids,
                 Err(error) => {
@@ -251,6 +279,8 @@ impl Head {
     /// the series store, and stores the checkpoint: in this order, so that no half of a commit survives its other half.
     pub(crate) fn checkpoint(&self, sequence: u64, segment: u64, lone_file: u64, fs: &dyn Fs, dir: &Path) -> Result<Checkpoint> {
         let mut sealer = Sealer::default();
+        // Waits for a commit whose frame is in an older segment and that has yet to make its group or note its series.
+        drop(self.structure.lock());
         for (_, group) in self.groups.read().all() {
             // Taking the lock waits for a commit whose frame is in an older segment and not applied yet.
             let mut state = group.state.write();
@@ -271,6 +301,7 @@ impl Head {
             sequence,
             segment,
             boundary,
+            flushed: *self.flushed.lock(),
             next_series: self.next_series.load(Ordering::Relaxed),
             next_group: self.next_group.load(Ordering::Relaxed),
             lone_file: if lone.is_some() { lone_file } else { 0 },
@@ -345,6 +376,7 @@ mod tests {
             sequence: 7,
             segment: 3,
             boundary: -1,
+            flushed: Flushed { before: -5, through: 6 },
             next_series: 100,
             next_group: 4,
             lone_file: 2,

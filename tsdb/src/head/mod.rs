@@ -41,7 +41,7 @@ use crate::labels::Labels;
 use crate::time::Timestamp;
 
 pub(crate) use apply::{ApplyReport, ReplayWork};
-pub(crate) use checkpoint::Checkpoint;
+pub(crate) use checkpoint::{Checkpoint, Flushed};
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
 pub(crate) use lone::LoneStore;
@@ -82,6 +82,8 @@ pub(crate) struct Head {
     pub(crate) publisher: Publisher,
     /// Below it nothing is taken in order: blocks hold it.
     boundary: AtomicI64,
+    /// What blocks hold of it. No other lock is taken under it.
+    flushed: Mutex<Flushed>,
     /// Newest and oldest timestamp committed.
     max_time: AtomicI64,
     min_time: AtomicI64,
@@ -166,6 +168,7 @@ impl Head {
             tombstones: RwLock::default(),
             publisher: Publisher::new(0),
             boundary: AtomicI64::new(i64::MIN),
+            flushed: Mutex::new(Flushed::NOTHING),
             max_time: AtomicI64::new(i64::MIN),
             min_time: AtomicI64::new(i64::MAX),
             next_series: AtomicU64::new(1),

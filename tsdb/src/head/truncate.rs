@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::time::{TimeRange, Timestamp};
 
 use super::group::Sealer;
-use super::{Head, Slot};
+use super::piece_files::Piece;
+use super::{Flushed, Head, Slot};
 
 /// Series that are removed under one hold of the index' lock.
 const BATCH: u32 = 256;
@@ -17,6 +18,8 @@ impl Head {
     /// lone chunks closed. Returns the sequence through which everything below the boundary now stands still.
     pub(crate) fn settle(&self, boundary: Timestamp, last_sequence: impl FnOnce() -> u64) -> Result<u64> {
         self.raise_boundary(boundary);
+        // Waits for a commit that looked at the boundary before it moved and has yet to make its group.
+        drop(self.structure.lock());
         let mut sealer = Sealer::default();
         for (_, group) in self.groups.read().all() {
             // Taking the lock waits for a commit that looked at the boundary before it moved.
@@ -56,13 +59,13 @@ impl Head {
 
     /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
+        let flushed = Flushed { before: boundary, through: sequence };
+        *self.flushed.lock() = flushed;
         for (_, group) in self.groups.read().all() {
             let mut state = group.state.write();
-            let is_flushed =
-                |last_timestamp: Timestamp, last_sequence: u64| last_timestamp < boundary && last_sequence <= sequence;
-            if state.pieces.iter().any(|piece| is_flushed(piece.header.last_timestamp, piece.header.last_sequence)) {
-                let kept = state.pieces.iter().filter(|piece| !is_flushed(piece.header.last_timestamp, piece.header.last_sequence));
-                state.pieces = Arc::new(kept.cloned().collect());
+            let is_flushed = |piece: &Arc<Piece>| flushed.covers(piece.header.last_timestamp, piece.header.last_sequence);
+            if state.pieces.iter().any(is_flushed) {
+                state.pieces = Arc::new(state.pieces.iter().filter(|piece| !is_flushed(piece)).cloned().collect());
             }
         }
         self.lone.truncate(boundary, sequence);
