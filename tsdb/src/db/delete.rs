@@ -7,7 +7,6 @@ use crate::frame::DeletedRange;
 use crate::head::HeadView;
 use crate::ingest::Committer;
 use crate::labels::Matcher;
-use crate::source::SeriesSource;
 use crate::time::TimeRange;
 
 use super::inner::Inner;

@@ -175,7 +175,8 @@ impl Head {
         let outcome = state.apply_base(base, segment);
         report.lost_rows += outcome.lost_rows as u64;
         for (id, newest) in outcome.leaving {
-            if let Some(slot) = self.slots.read().find(id) {
+            let slot = self.slots.read().find(id);
+            if let Some(slot) = slot {
                 self.lone.note_newest(slot, newest);
             }
         }
@@ -197,7 +198,7 @@ impl Head {
     /// Ends a replay: homes are the groups' layouts, and groups whose state the log did not tell begin anew.
     pub(crate) fn finish_replay(&self, sealer: &mut Sealer) -> u64 {
         let mut lost = 0;
-        let groups = self.groups.read().all();
+        let groups = self.all_groups();
         let mut slots = self.slots.write();
         for (index, group) in &groups {
             let mut state = group.state.write();

@@ -281,7 +281,7 @@ impl Head {
         let mut sealer = Sealer::default();
         // Waits for a commit whose frame is in an older segment and that has yet to make its group or note its series.
         drop(self.structure.lock());
-        for (_, group) in self.groups.read().all() {
+        for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit whose frame is in an older segment and not applied yet.
             let mut state = group.state.write();
             if state.open.rows.first().is_some_and(|row| row.sequence <= sequence) {

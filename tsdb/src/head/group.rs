@@ -53,6 +53,7 @@ pub(crate) struct GroupState {
     pub(crate) absentees: BTreeMap<u16, Timestamp>,
     /// Rows that are not sealed. Readers share them; a row that comes meanwhile goes to a copy.
     pub(crate) open: Arc<OpenRows>,
+    #[expect(clippy::rc_buffer, reason = "readers share the list, and the group appends to it while nobody does")]
     pub(crate) pieces: Arc<Vec<Arc<Piece>>>,
     /// Rows up to this sequence are in pieces.
     pub(crate) sealed_through: u64,

@@ -119,10 +119,10 @@ impl LoneStore {
     /// Closes every open chunk and late buffer, so that later samples go to chunks of their own.
     pub(crate) fn close_all(&self) {
         for stripe in &self.stripes {
-            for series in stripe.lock().values_mut() {
+            stripe.lock().values_mut().for_each(|series| {
                 series.close();
                 series.close_late(self.range_ms);
-            }
+            });
         }
     }
 
@@ -139,37 +139,36 @@ impl LoneStore {
     /// Returns the spans of time that lone samples before `boundary` lie in.
     pub(crate) fn ranges_before(&self, boundary: Timestamp) -> Vec<TimeRange> {
         let mut ranges = Vec::new();
-        for stripe in &self.stripes {
-            for series in stripe.lock().values() {
-                series.for_each_span(|first, _| {
-                    let range = TimeRange::aligned(first, self.range_ms);
-                    if first < boundary && !ranges.contains(&range) {
-                        ranges.push(range);
-                    }
-                });
-            }
-        }
+        self.for_each(|_, series| {
+            series.for_each_span(|first, _| {
+                let range = TimeRange::aligned(first, self.range_ms);
+                if first < boundary && !ranges.contains(&range) {
+                    ranges.push(range);
+                }
+            });
+        });
         ranges
     }
 
     /// Returns the first and last timestamp of all lone samples.
     pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
         let mut span: Option<(Timestamp, Timestamp)> = None;
-        for stripe in &self.stripes {
-            for series in stripe.lock().values() {
-                series.for_each_span(|first, last| {
-                    span = Some(span.map_or((first, last), |(low, high)| (low.min(first), high.max(last))));
-                });
-            }
-        }
+        self.for_each(|_, series| {
+            series.for_each_span(|first, last| {
+                span = Some(span.map_or((first, last), |(low, high)| (low.min(first), high.max(last))));
+            });
+        });
         span
     }
 
-    /// Calls `visit` with each series that has samples or a floor.
+    /// Calls `visit` with each series that has samples or a floor, in the same order every time.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u32, &LoneSeries)) {
         for stripe in &self.stripes {
-            for (&slot, series) in stripe.lock().iter() {
-                visit(slot, series);
+            let stripe = stripe.lock();
+            let mut slots: Vec<u32> = stripe.keys().copied().collect();
+            slots.sort_unstable();
+            for slot in slots {
+                visit(slot, &stripe[&slot]);
             }
         }
     }

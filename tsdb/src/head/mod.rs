@@ -48,7 +48,7 @@ pub(crate) use lone::LoneStore;
 pub(crate) use piece_files::PieceFiles;
 pub(crate) use publish::Publisher;
 pub(crate) use slots::{Slot, Slots};
-pub(crate) use tombstones::{Deleted, HeadTombstones};
+pub(crate) use tombstones::HeadTombstones;
 pub(crate) use view::HeadView;
 
 /// What the head needs to know of the options.
@@ -103,7 +103,6 @@ pub(crate) struct Head {
 pub(crate) struct HeadCounters {
     pub(crate) series_created: AtomicU64,
     pub(crate) series_removed: AtomicU64,
-    pub(crate) rows_lost: AtomicU64,
     pub(crate) seals: AtomicU64,
     pub(crate) seal_failures: AtomicU64,
 }
@@ -184,8 +183,12 @@ impl Head {
     ///
     /// A series that no commit names is not visible, and is forgotten at a truncation.
     pub(crate) fn resolve(&self, labels: &Labels) -> Result<u64, Rejection> {
-        if let Some(slot) = self.index.read().get(labels) {
-            return Ok(self.touch(slot));
+        {
+            // Held while the slot is touched: a series is only forgotten under the exclusive lock.
+            let index = self.index.read();
+            if let Some(slot) = index.get(labels) {
+                return Ok(self.touch(slot));
+            }
         }
         if self.config.series_limit.is_some_and(|limit| self.series_count() >= limit) {
             return Err(Rejection::SeriesLimit);
@@ -260,6 +263,11 @@ impl Head {
         Some((home, Arc::clone(self.groups.read().get(home)?)))
     }
 
+    /// Returns every group with its index; the table is not locked afterwards.
+    pub(crate) fn all_groups(&self) -> Vec<(u32, Arc<Group>)> {
+        self.groups.read().all()
+    }
+
     /// Gives out the id of a new group.
     pub(crate) fn next_group_id(&self) -> u64 {
         self.next_group.fetch_add(1, Ordering::Relaxed)
@@ -313,7 +321,7 @@ impl Head {
 
     /// Adds up the bytes the head accounts for, by part: index, slots, groups, lone samples.
     pub(crate) fn memory_by_part(&self) -> [usize; 4] {
-        let groups = self.groups.read().all();
+        let groups = self.all_groups();
         let mut layouts = std::collections::HashSet::new();
         let mut group_bytes = 0;
         for (_, group) in groups {
@@ -338,7 +346,7 @@ impl Head {
     /// Returns how many chunks the head holds: pieces, runs of open rows, lone chunks.
     pub(crate) fn chunk_count(&self) -> u64 {
         let mut chunks = self.lone.chunk_count() as u64;
-        for (_, group) in self.groups.read().all() {
+        for (_, group) in self.all_groups() {
             let state = group.state.read();
             let pieces: usize = state.pieces.iter().map(|piece| usize::from(piece.header.width)).sum();
             let open = if state.open.len() > 0 { state.layout.len() } else { 0 };

@@ -21,7 +21,7 @@ impl Head {
         // Waits for a commit that looked at the boundary before it moved and has yet to make its group.
         drop(self.structure.lock());
         let mut sealer = Sealer::default();
-        for (_, group) in self.groups.read().all() {
+        for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit that looked at the boundary before it moved.
             let mut state = group.state.write();
             let Some(first) = state.open.rows.first() else { continue };
@@ -42,7 +42,7 @@ impl Head {
     /// Returns the aligned ranges below `boundary` that the head has data in, oldest first.
     pub(crate) fn ranges_before(&self, boundary: Timestamp) -> Vec<TimeRange> {
         let mut ranges = self.lone.ranges_before(boundary);
-        for (_, group) in self.groups.read().all() {
+        for (_, group) in self.all_groups() {
             let state = group.state.read();
             let rows = state.open.rows.iter().map(|row| row.timestamp);
             let pieces = state.pieces.iter().map(|piece| piece.header.first_timestamp);
@@ -61,7 +61,7 @@ impl Head {
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
         let flushed = Flushed { before: boundary, through: sequence };
         *self.flushed.lock() = flushed;
-        for (_, group) in self.groups.read().all() {
+        for (_, group) in self.all_groups() {
             let mut state = group.state.write();
             let is_flushed = |piece: &Arc<Piece>| flushed.covers(piece.header.last_timestamp, piece.header.last_sequence);
             if state.pieces.iter().any(is_flushed) {
@@ -157,7 +157,7 @@ impl Head {
     /// Finds the oldest timestamp that is left.
     fn update_span(&self) {
         let mut oldest = self.lone.span().map_or(i64::MAX, |(first, _)| first);
-        for (_, group) in self.groups.read().all() {
+        for (_, group) in self.all_groups() {
             let state = group.state.read();
             let pieces = state.pieces.first().map(|piece| piece.header.first_timestamp);
             let rows = state.open.rows.first().map(|row| row.timestamp);

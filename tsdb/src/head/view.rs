@@ -126,6 +126,7 @@ impl SeriesCursor for HeadCursor {
 #[derive(Debug)]
 struct GroupCopy {
     open: Arc<OpenRows>,
+    #[expect(clippy::rc_buffer, reason = "it is the group's own list, shared")]
     pieces: Arc<Vec<Arc<Piece>>>,
 }
 
@@ -189,7 +190,8 @@ impl HeadView {
             }
         }
         for (group, members) in by_group {
-            let Some(group) = head.groups.read().get(group).cloned() else { continue };
+            let group = head.groups.read().get(group).cloned();
+            let Some(group) = group else { continue };
             let state = group.state.read();
             copy_group(&state, &members, &mut series);
         }
@@ -220,7 +222,8 @@ impl HeadView {
             match states.get(&group) {
                 Some(state) => copy_group(state, &[(0, None)], &mut series),
                 None => {
-                    if let Some(group) = head.groups.read().get(group).cloned() {
+                    let group = head.groups.read().get(group).cloned();
+                    if let Some(group) = group {
                         copy_group(&group.state.read(), &[(0, None)], &mut series);
                     }
                 }

@@ -89,8 +89,7 @@ impl Committer {
             }
         };
         let mut report = ApplyReport::default();
-        // The lone chunks it decodes are the head's own; should one not decode, its samples stay.
-        drop(head.apply_tombstones(sequence, ranges, &mut report));
+        head.apply_tombstones(sequence, ranges, &mut report).expect("the head decodes the chunks it encoded");
         Ok(sequence)
     }
 

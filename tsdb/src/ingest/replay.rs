@@ -25,7 +25,7 @@ pub(crate) fn replay(
 ) -> Result<ReplayReport> {
     let mut report = ReplayReport::default();
     let mut sealers: Vec<Sealer> = (0..lanes).map(|_| Sealer::default()).collect();
-    let total: u64 = log.segments.iter().map(|segment| segment.len()).sum();
+    let total: u64 = log.segments.iter().map(crate::wal::SegmentFrames::len).sum();
     let mut done = 0;
     for segment in &log.segments {
         let bytes = segment.bytes()?;

@@ -31,7 +31,7 @@ impl<'a> Positions<'a> {
         } else {
             let bytes = reader.bytes(n.div_ceil(8))?;
             let set: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
-            let beyond = if n % 8 == 0 {
+            let beyond = if n.is_multiple_of(8) {
                 0
             } else {
                 bytes[bytes.len() - 1] >> (n % 8)

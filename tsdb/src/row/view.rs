@@ -94,7 +94,9 @@ impl<'a> RowView<'a> {
         });
         self.stale
             .for_each(|position| clash |= has_lane(position) || self.raw.contains(position));
-        self.raw.for_each(|position| clash |= has_lane(position));
+        self.raw.for_each(|position| {
+            clash |= has_lane(position);
+        });
         self.for_each_step(|position, _| {
             clash |= has_lane(position)
                 || self.absent.contains(position)
@@ -139,7 +141,9 @@ impl<'a> RowView<'a> {
             let integer = &mut state.integers[position];
             *integer = integer.wrapping_add(step);
         });
-        self.for_each_raw(|position, xor| state.integers[position] ^= xor);
+        self.for_each_raw(|position, xor| {
+            state.integers[position] ^= xor;
+        });
         self.for_each_step(|position, step| match step {
             Step::Add(difference) => {
                 state.integers[position] = state.integers[position].wrapping_add(difference)
@@ -157,7 +161,9 @@ impl<'a> RowView<'a> {
             let integer = &mut state.integers[position];
             *integer = integer.wrapping_sub(step);
         });
-        self.for_each_raw(|position, xor| state.integers[position] ^= xor);
+        self.for_each_raw(|position, xor| {
+            state.integers[position] ^= xor;
+        });
         self.for_each_step(|position, step| match step {
             Step::Add(difference) => {
                 state.integers[position] = state.integers[position].wrapping_sub(difference)
