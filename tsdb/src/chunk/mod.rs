@@ -8,7 +8,8 @@
 //! 2. When many samples of a series are together, their values become a [`dense`] chunk, four to seven times smaller and
 //!    several times faster to read, but written at once.
 //! 3. Dense chunks hold no times. Those are a [`mod@column`], stored once for all series of a scrape.
-//! 4. Both come down to streams of integers, which [`ints`] packs.
+//! 4. Series that move alike have dense chunks that are [differences](dense::Encoder::relate) to one another.
+//! 5. All of these come down to streams of integers, which [`ints`] packs or codes.
 
 pub mod column;
 pub mod cut;

@@ -77,7 +77,7 @@ fn decode_grid(
     let mut left = &mut out[start..];
     ints::decode(reader, count, |deviations| {
         let (timestamps, rest) = std::mem::take(&mut left).split_at_mut(deviations.len());
-        for (timestamp, &deviation) in timestamps.iter_mut().zip(deviations) {
+        for (timestamp, &deviation) in timestamps.iter_mut().zip(deviations.iter()) {
             *timestamp = timestamp.wrapping_add(deviation);
         }
         left = rest;

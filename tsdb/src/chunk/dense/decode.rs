@@ -3,81 +3,159 @@
 use crate::chunk::ints;
 use crate::encoding::{ByteReader, Malformed};
 
+use super::bases::Relation;
 use super::decimal::{POWERS, restore};
 use super::{
     BIT_PATTERNS, BIT_PATTERNS_WITH_EXCEPTIONS, CONSTANT_BITS, CONSTANT_INTEGER, DECIMAL,
-    DECIMAL_CORRECTED, DECIMAL_EXPONENT, DECIMAL_WITH_EXCEPTIONS, exceptions,
+    DECIMAL_CORRECTED, DECIMAL_EXPONENT, DECIMAL_WITH_EXCEPTIONS, DIFFERENCE, exceptions,
 };
 
-/// Appends the `count` values of a chunk to `out`, which stays as it was if the chunk is damaged.
+/// Appends the `count` values of a chunk to `out`, which stays as it was if the chunk is damaged or a difference.
 ///
 /// Takes memory for `count` values whatever the bytes say: the caller knows a bound for it.
 pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
+    let mut reader = ByteReader::new(bytes);
+    if count == 0 {
+        return reader.expect_end();
+    }
+    let tag = reader.u8()?;
+    all_or_nothing(out, |out| {
+        out.reserve(count);
+        match tag {
+            CONSTANT_INTEGER => out.resize(out.len() + count, reader.varint()? as f64),
+            CONSTANT_BITS => out.resize(out.len() + count, f64::from_bits(reader.u64()?)),
+            _ => {
+                let Some(form) = Form::of(tag) else {
+                    return Err(reader.malformed("unknown tag of a dense chunk"));
+                };
+                decode_integers(&mut reader, form, count, out, |_, _| {})?;
+            }
+        }
+        reader.expect_end()
+    })
+}
+
+/// Tells whether a chunk can only be read together with another one, by [`decode_difference`].
+pub fn is_difference(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|tag| tag & DIFFERENCE != 0)
+}
+
+/// Appends the `count` values of a chunk that is the difference to the chunk `base` of as many values, like [`decode`].
+pub fn decode_difference(
+    bytes: &[u8],
+    base: &[u8],
+    count: usize,
+    out: &mut Vec<f64>,
+) -> Result<(), Malformed> {
+    let mut reader = ByteReader::new(bytes);
+    let tag = reader.u8()?;
+    let form = Form::of(tag & !DIFFERENCE).filter(|_| is_difference(bytes));
+    let (Some(form), Some(relation)) = (form, Relation::from_byte(reader.u8()?)) else {
+        return Err(reader.malformed("no difference to a chunk"));
+    };
+    let base = integers_of(base, count)?;
+    all_or_nothing(out, |out| {
+        out.reserve(count);
+        decode_integers(&mut reader, form, count, out, |start, integers| {
+            for (integer, &base) in integers.iter_mut().zip(&base[start..]) {
+                *integer = relation.restore(*integer, base);
+            }
+        })?;
+        reader.expect_end()
+    })
+}
+
+/// Reads the integers of a chunk that others are the difference to. It is none itself: reading never takes a third.
+fn integers_of(bytes: &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
+    let mut reader = ByteReader::new(bytes);
+    if Form::of(reader.u8()?).is_none() {
+        return Err(reader.malformed("base of a difference has no integers"));
+    }
+    let mut base = Vec::with_capacity(count);
+    ints::decode(&mut reader, count, |integers| {
+        base.extend_from_slice(integers);
+    })?;
+    Ok(base)
+}
+
+fn all_or_nothing(
+    out: &mut Vec<f64>,
+    decode: impl FnOnce(&mut Vec<f64>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     let start = out.len();
-    let result = decode_into(bytes, count, out);
+    let result = decode(out);
     if result.is_err() {
         out.truncate(start);
     }
     result
 }
 
-fn decode_into(bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), Malformed> {
-    let mut reader = ByteReader::new(bytes);
-    if count == 0 {
-        return reader.expect_end();
-    }
-    let start = out.len();
-    let tag = reader.u8()?;
-    out.reserve(count);
-    match tag {
-        CONSTANT_INTEGER => out.resize(start + count, reader.varint()? as f64),
-        CONSTANT_BITS => out.resize(start + count, f64::from_bits(reader.u64()?)),
-        BIT_PATTERNS | BIT_PATTERNS_WITH_EXCEPTIONS => {
-            ints::decode(&mut reader, count, |bits| {
-                out.extend(bits.iter().map(|&bits| f64::from_bits(bits as u64)));
-            })?;
-            if tag == BIT_PATTERNS_WITH_EXCEPTIONS {
-                exceptions::read(&mut reader, &mut out[start..])?;
-            }
-        }
-        _ if tag & !(DECIMAL_EXPONENT | DECIMAL_CORRECTED | DECIMAL_WITH_EXCEPTIONS) == DECIMAL => {
-            decode_decimal(&mut reader, tag, count, out)?;
-        }
-        _ => return Err(reader.malformed("unknown tag of a dense chunk")),
-    }
-    reader.expect_end()
+/// What a tag says about a chunk of integers.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// `None` if the integers are bit patterns.
+    exponent: Option<u8>,
+    is_corrected: bool,
+    has_exceptions: bool,
 }
 
-fn decode_decimal(
+impl Form {
+    fn of(tag: u8) -> Option<Self> {
+        const FIELDS: u8 = DECIMAL_EXPONENT | DECIMAL_CORRECTED | DECIMAL_WITH_EXCEPTIONS;
+        if tag & !FIELDS == DECIMAL {
+            return Some(Self {
+                exponent: Some(tag & DECIMAL_EXPONENT),
+                is_corrected: tag & DECIMAL_CORRECTED != 0,
+                has_exceptions: tag & DECIMAL_WITH_EXCEPTIONS != 0,
+            });
+        }
+        matches!(tag, BIT_PATTERNS | BIT_PATTERNS_WITH_EXCEPTIONS).then_some(Self {
+            exponent: None,
+            is_corrected: false,
+            has_exceptions: tag == BIT_PATTERNS_WITH_EXCEPTIONS,
+        })
+    }
+}
+
+/// Takes everything behind the tag and the relation. `adjust` changes the integers, told the position of their first.
+#[inline(always)]
+fn decode_integers(
     reader: &mut ByteReader<'_>,
-    tag: u8,
+    form: Form,
     count: usize,
     out: &mut Vec<f64>,
+    mut adjust: impl FnMut(usize, &mut [i64]),
 ) -> Result<(), Malformed> {
     let start = out.len();
-    let exponent = usize::from(tag & DECIMAL_EXPONENT);
-    if exponent == 0 {
+    match form.exponent {
+        None => ints::decode(reader, count, |bits| {
+            adjust(out.len() - start, bits);
+            out.extend(bits.iter().map(|&bits| f64::from_bits(bits as u64)));
+        })?,
         // A division by one is exact, and one of the slower instructions.
-        ints::decode(reader, count, |integers| {
+        Some(0) => ints::decode(reader, count, |integers| {
+            adjust(out.len() - start, integers);
             out.extend(integers.iter().map(|&integer| integer as f64));
-        })?;
-    } else {
-        let power = POWERS[exponent];
-        ints::decode(reader, count, |mantissas| {
-            out.extend(mantissas.iter().map(|&mantissa| restore(mantissa, power)));
-        })?;
+        })?,
+        Some(exponent) => {
+            let power = POWERS[usize::from(exponent)];
+            ints::decode(reader, count, |mantissas| {
+                adjust(out.len() - start, mantissas);
+                out.extend(mantissas.iter().map(|&mantissa| restore(mantissa, power)));
+            })?;
+        }
     }
-    if tag & DECIMAL_CORRECTED != 0 {
+    if form.is_corrected {
         let mut left = &mut out[start..];
         ints::decode(reader, count, |corrections| {
             let (values, rest) = std::mem::take(&mut left).split_at_mut(corrections.len());
-            for (value, &correction) in values.iter_mut().zip(corrections) {
+            for (value, &correction) in values.iter_mut().zip(corrections.iter()) {
                 *value = f64::from_bits(value.to_bits().wrapping_add_signed(correction));
             }
             left = rest;
         })?;
     }
-    if tag & DECIMAL_WITH_EXCEPTIONS != 0 {
+    if form.has_exceptions {
         exceptions::read(reader, &mut out[start..])?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! From values to bytes: which form, which exponent.
 
+use std::ops::Range;
+
 use crate::chunk::ints;
 use crate::encoding::put_varint;
 use crate::sample::is_stale;
@@ -13,11 +15,16 @@ use super::{
 /// Encodes values and keeps its memory from one chunk to the next.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    integers: Vec<i64>,
+    /// The integers of the chunk encoded last.
+    pub(super) integers: Vec<i64>,
+    /// Where their stream is in the bytes of that chunk; empty if it has none.
+    pub(super) stream: Range<usize>,
+    pub(super) streams: ints::Encoder,
+    pub(super) differences: Vec<i64>,
+    integers_aside: Vec<i64>,
     corrections: Vec<i64>,
     exceptions: Vec<u32>,
     corrected: Vec<u8>,
-    streams: ints::Encoder,
 }
 
 impl Encoder {
@@ -28,6 +35,7 @@ impl Encoder {
 
     /// Appends a chunk of `values`, any bit patterns, which [`decode`](fn@super::decode) gives back bit for bit.
     pub fn encode(&mut self, values: &[f64], out: &mut Vec<u8>) {
+        self.stream = 0..0;
         let Some((&first, rest)) = values.split_first() else {
             return;
         };
@@ -36,8 +44,7 @@ impl Encoder {
             encode_constant(first, out);
         } else if let Some(exponent) = self.find_decimal(values) {
             let tag = DECIMAL | exponent as u8 | self.flag(DECIMAL_WITH_EXCEPTIONS);
-            out.push(tag);
-            self.streams.encode(&self.integers, out);
+            self.write_integers(tag, out);
             self.write_exceptions(values, out);
         } else {
             self.encode_inexact(values, out);
@@ -121,11 +128,15 @@ impl Encoder {
         let mut corrected = std::mem::take(&mut self.corrected);
         corrected.clear();
         let is_corrected = self.encode_corrected(values, &mut corrected);
+        let corrected_stream = self.stream.clone();
+        std::mem::swap(&mut self.integers, &mut self.integers_aside);
         let start = out.len();
         self.encode_bit_patterns(values, out);
         if is_corrected && corrected.len() < out.len() - start {
             out.truncate(start);
             out.extend_from_slice(&corrected);
+            std::mem::swap(&mut self.integers, &mut self.integers_aside);
+            self.stream = corrected_stream;
         }
         self.corrected = corrected;
     }
@@ -161,9 +172,8 @@ impl Encoder {
         }
         self.fill_leading_exceptions();
         let tag = DECIMAL | DECIMAL_CORRECTED | exponent as u8 | self.flag(DECIMAL_WITH_EXCEPTIONS);
-        out.push(tag);
-        self.streams.encode(&self.integers, out);
-        self.streams.encode_small(&self.corrections, out);
+        self.write_integers(tag, out);
+        self.streams.encode(&self.corrections, out);
         self.write_exceptions(values, out);
         true
     }
@@ -181,13 +191,20 @@ impl Encoder {
             }
         }
         self.fill_leading_exceptions();
-        out.push(if self.exceptions.is_empty() {
+        let tag = if self.exceptions.is_empty() {
             BIT_PATTERNS
         } else {
             BIT_PATTERNS_WITH_EXCEPTIONS
-        });
-        self.streams.encode(&self.integers, out);
+        };
+        self.write_integers(tag, out);
         self.write_exceptions(values, out);
+    }
+
+    fn write_integers(&mut self, tag: u8, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.push(tag);
+        self.streams.encode(&self.integers, out);
+        self.stream = 1..out.len() - start;
     }
 
     fn flag(&self, flag: u8) -> u8 {

@@ -1,5 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod bases;
 mod decimal;
 mod decode;
 mod encode;
@@ -7,7 +8,8 @@ mod exceptions;
 #[cfg(test)]
 mod tests;
 
-pub use decode::decode;
+pub use bases::Bases;
+pub use decode::{decode, decode_difference, is_difference};
 pub use encode::Encoder;
 
 /// Tags. Decimal chunks carry their exponent and flags in the tag.
@@ -19,3 +21,6 @@ const DECIMAL: u8 = 0x40;
 const DECIMAL_CORRECTED: u8 = 0x10;
 const DECIMAL_WITH_EXCEPTIONS: u8 = 0x20;
 const DECIMAL_EXPONENT: u8 = 0x0f;
+
+/// Flag beside the tags with integers: these are differences to those of another chunk.
+const DIFFERENCE: u8 = 0x80;

@@ -207,7 +207,166 @@ fn exceptions_out_of_place_are_refused() {
     }
 }
 
+/// Chunks that are alike, each encoded and related to those before it.
+fn related(chunks: &[Vec<f64>]) -> Vec<(Vec<u8>, Option<u64>)> {
+    let (mut encoder, mut bases) = (Encoder::new(), Bases::new());
+    (0..)
+        .zip(chunks)
+        .map(|(place, values)| {
+            let mut chunk = Vec::new();
+            encoder.encode(values, &mut chunk);
+            let base = encoder.relate(&mut bases, 7, place, &mut chunk);
+            (chunk, base)
+        })
+        .collect()
+}
+
+/// Bytes ever allocated, those in use, those not in use, and a part of the first with a sum's rounding.
+fn alike() -> [Vec<f64>; 4] {
+    let total: Vec<f64> = (1..300)
+        .scan(0.0, |sum, index: u64| {
+            *sum += (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as f64;
+            Some(*sum)
+        })
+        .collect();
+    let in_use = (0..)
+        .zip(&total)
+        .map(|(index, sum)| sum - f64::from(index / 40) * 9_000.0);
+    let unused = (0..)
+        .zip(&total)
+        .map(|(index, sum)| 1e8 - sum + f64::from(index / 90));
+    let scaled = total
+        .iter()
+        .map(|sum| f64::from_bits((sum / 1e3).to_bits() + 1));
+    [
+        total.clone(),
+        in_use.collect(),
+        unused.collect(),
+        with_stale(scaled.collect(), &[3, 200]),
+    ]
+}
+
+#[test]
+fn chunks_that_move_alike_become_differences_and_come_back() {
+    let values = alike();
+    let chunks = related(&values);
+    for (index, ((chunk, base), values)) in chunks.iter().zip(&values).enumerate() {
+        assert_eq!(*base, (index > 0).then_some(0), "chunk {index}");
+        assert_eq!(is_difference(chunk), index > 0);
+        let mut out = vec![1.0];
+        if index == 0 {
+            decode(chunk, values.len(), &mut out).unwrap();
+        } else {
+            assert!(chunk.len() < encode(values).len() * 3 / 4);
+            decode_difference(chunk, &chunks[0].0, values.len(), &mut out).unwrap();
+        }
+        assert_eq!(bits(&out[1..]), bits(values));
+    }
+    assert_golden("dense-difference-plus.bin", &chunks[1].0);
+    assert_golden("dense-difference-minus.bin", &chunks[2].0);
+    assert_golden("dense-difference-corrected-exceptions.bin", &chunks[3].0);
+    assert_golden("dense-difference-base.bin", &chunks[0].0);
+}
+
+#[test]
+fn only_chunks_of_the_same_column_are_related() {
+    let (mut encoder, mut bases) = (Encoder::new(), Bases::new());
+    for (column, values) in (0..).zip(alike()) {
+        let mut chunk = Vec::new();
+        encoder.encode(&values, &mut chunk);
+        let plain = chunk.clone();
+        assert_eq!(encoder.relate(&mut bases, column, 0, &mut chunk), None);
+        assert_eq!(chunk, plain);
+    }
+}
+
+#[test]
+fn memory_for_bases_is_bounded_and_what_is_forgotten_is_not_found() {
+    let (mut encoder, mut bases) = (Encoder::new(), Bases::new());
+    let [first, alike, ..] = alike();
+    let mut chunk = Vec::new();
+    encoder.encode(&first, &mut chunk);
+    assert_eq!(encoder.relate(&mut bases, 7, 0, &mut chunk), None);
+    for place in 1..1_200 {
+        let other: Vec<f64> = (0..2_048u64)
+            .map(|index| {
+                let mixed = (index + place * 2_048).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64
+            })
+            .collect();
+        chunk.clear();
+        encoder.encode(&other, &mut chunk);
+        encoder.relate(&mut bases, 8, place, &mut chunk);
+    }
+    chunk.clear();
+    encoder.encode(&alike, &mut chunk);
+    assert_eq!(encoder.relate(&mut bases, 7, 1, &mut chunk), None);
+}
+
+#[test]
+fn a_difference_is_refused_without_a_base_of_its_kind() {
+    let values = alike();
+    let chunks = related(&values);
+    let (base, difference) = (&chunks[0].0, &chunks[1].0);
+    let count = values[0].len();
+    assert!(decode(difference, count, &mut Vec::new()).is_err());
+    let mut no_relation = difference.clone();
+    no_relation[1] = 0;
+    for (difference, base, count) in [
+        (difference, difference, count),
+        (difference, &encode(&[7.0; 299]), count),
+        (difference, base, count + 128),
+        (base, base, count),
+        (&no_relation, base, count),
+    ] {
+        let mut out = vec![1.0];
+        assert!(decode_difference(difference, base, count, &mut out).is_err());
+        assert_eq!(out, [1.0]);
+    }
+}
+
+#[test]
+fn a_damaged_difference_or_base_leads_to_no_panic() {
+    let values = alike();
+    let chunks = related(&values);
+    let count = values[0].len();
+    let check = |difference: &[u8], base: &[u8]| {
+        let mut out = Vec::new();
+        let outcome = decode_difference(difference, base, count, &mut out);
+        assert_eq!(out.len(), if outcome.is_ok() { count } else { 0 });
+        outcome
+    };
+    for (difference, _) in &chunks[1..] {
+        each_truncation(difference, |cut| assert!(check(cut, &chunks[0].0).is_err()));
+        each_bit_flip(difference, |damaged| {
+            let _outcome = check(damaged, &chunks[0].0);
+        });
+        each_bit_flip(&chunks[0].0, |damaged| {
+            let _outcome = check(difference, damaged);
+        });
+    }
+}
+
 proptest! {
+    #[test]
+    fn related_values_come_back(values in series_values(300), changes in prop::collection::vec((any::<prop::sample::Index>(), awkward_value()), 0..9)) {
+        prop_assume!(!values.is_empty());
+        let mut other = values.clone();
+        for (index, value) in changes {
+            let index = index.index(other.len());
+            other[index] = value;
+        }
+        let chunks = related(&[values.clone(), other.clone(), values.clone()]);
+        for ((chunk, base), values) in chunks.iter().zip([&values, &other, &values]) {
+            let mut out = Vec::new();
+            match base {
+                None => decode(chunk, values.len(), &mut out).unwrap(),
+                Some(base) => decode_difference(chunk, &chunks[*base as usize].0, values.len(), &mut out).unwrap(),
+            }
+            prop_assert_eq!(bits(&out), bits(values));
+        }
+    }
+
     #[test]
     fn values_of_series_come_back(values in series_values(700)) {
         assert_round_trip(&values);

@@ -13,6 +13,11 @@ pub(super) struct Widths {
 }
 
 impl Widths {
+    /// How many numbers have each width.
+    pub(super) fn counts(&self) -> &[u8; 65] {
+        &self.counts
+    }
+
     /// Counts the widths of a block.
     pub(super) fn of(numbers: &[u64]) -> Self {
         let mut counts = [0; 65];

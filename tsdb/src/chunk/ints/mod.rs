@@ -1,6 +1,8 @@
 #![doc = include_str!("FORMAT.md")]
 
 mod block;
+mod classes;
+mod code;
 mod decode;
 mod encode;
 mod pack;
@@ -14,14 +16,15 @@ pub(super) use encode::Encoder;
 /// in it fits a byte.
 const BLOCK_LEN: usize = 128;
 
-/// What the blocks hold.
+/// What is stored instead of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Constant = 1,
     Steps = 2,
     StepsAboveMin = 3,
-    Small = 4,
-    AboveMin = 5,
+    Level = 4,
+    LevelAboveMin = 5,
+    StepsOfSteps = 6,
 }
 
 impl Kind {
@@ -30,19 +33,24 @@ impl Kind {
             Self::Constant,
             Self::Steps,
             Self::StepsAboveMin,
-            Self::Small,
-            Self::AboveMin,
+            Self::Level,
+            Self::LevelAboveMin,
+            Self::StepsOfSteps,
         ];
         all.into_iter().find(|&kind| kind as u8 == byte)
     }
 
-    fn can_be_shifted(self) -> bool {
+    /// Tells whether a first number comes before what is stored.
+    fn has_first(self) -> bool {
         match self {
-            Self::Steps | Self::StepsAboveMin | Self::AboveMin => true,
-            Self::Constant | Self::Small => false,
+            Self::Steps | Self::StepsAboveMin | Self::StepsOfSteps => true,
+            Self::Constant | Self::Level | Self::LevelAboveMin => false,
         }
     }
 }
 
 /// Flag beside the kind: a byte with a shift follows.
 const SHIFTED: u8 = 0x08;
+
+/// Flag beside the kind: what is stored is coded by its classes, not packed in blocks.
+const CODED: u8 = 0x10;

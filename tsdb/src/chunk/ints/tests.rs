@@ -50,6 +50,20 @@ fn example_of_the_format_is_what_we_read_and_write() {
 }
 
 #[test]
+fn coded_example_of_the_format_is_what_we_read_and_write() {
+    let numbers = [
+        100, 101, 101, 101, 102, 102, 103, 103, 104, 104, 106, 107, 109, 110, 110, 117, 117, 117,
+        118, 118, 118, 119, 119, 121,
+    ];
+    let (_, document) = include_str!("FORMAT.md")
+        .split_once("steps above a minimum, coded")
+        .unwrap();
+    let bytes = example(document);
+    assert_eq!(encode(&numbers), bytes);
+    assert_eq!(decode_vec(&bytes, numbers.len()), Ok(numbers.to_vec()));
+}
+
+#[test]
 fn equal_numbers_take_no_blocks() {
     assert_eq!(encode(&[7; 1_000]), [1, 14]);
     assert_eq!(encode_small(&[0; 1_000]), [1, 0]);
@@ -62,12 +76,44 @@ fn even_steps_take_a_byte_a_block() {
     assert!(encode(&numbers).len() <= 6 + 8);
 }
 
+/// Numbers without a pattern: the high bits of a multiplicative sequence.
+fn noise(index: u64) -> u64 {
+    (index + 1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(17)
+        ^ index.wrapping_mul(index) >> 3
+}
+
 #[test]
 fn noise_about_a_level_is_stored_by_its_distance_from_it() {
-    let numbers: Vec<i64> = (0..128).map(|index| (index % 2) * 255).collect();
-    assert_eq!(encode(&numbers)[0], Kind::AboveMin as u8);
-    assert_eq!(encode(&numbers).len(), 3 + 128);
-    assert_eq!(decode_vec(&encode(&numbers), 128), Ok(numbers));
+    let numbers: Vec<i64> = (0..128).map(|index| (noise(index) % 256) as i64).collect();
+    let bytes = encode(&numbers);
+    assert_eq!(bytes[0] & !CODED, Kind::LevelAboveMin as u8);
+    assert!(bytes.len() <= 3 + 128);
+    assert_eq!(decode_vec(&bytes, 128), Ok(numbers));
+}
+
+#[test]
+fn numbers_of_many_lengths_are_coded_and_come_back() {
+    for wide in [8, 20, 56, 57, 58, 63] {
+        let mut numbers: Vec<i64> = (0..700)
+            .map(|index| (noise(index) >> (64 - wide) >> (noise(index * 7) % 8)) as i64)
+            .collect();
+        numbers[350] = 0;
+        let bytes = encode(&numbers);
+        assert_eq!(bytes[0] & CODED, CODED, "{wide} bits");
+        assert_eq!(decode_vec(&bytes, numbers.len()), Ok(numbers));
+    }
+}
+
+#[test]
+fn a_drifting_rate_is_stored_by_how_it_changes() {
+    let numbers: Vec<i64> = (0..300)
+        .map(|index| index * index * 50 + index % 2)
+        .collect();
+    let bytes = encode(&numbers);
+    assert_eq!(bytes[0] & !CODED, Kind::StepsOfSteps as u8);
+    assert_eq!(decode_vec(&bytes, 300), Ok(numbers));
 }
 
 #[test]
@@ -96,26 +142,26 @@ fn ends_of_the_range_come_back() {
 fn reserved_bits_and_illegal_fields_are_refused() {
     for bytes in [
         &[0, 0][..],
-        &[6, 0],
-        &[7, 0],
+        &[7, 0, 0, 0],
         &[0x11, 0],
         &[0x09, 1, 0],
-        &[0x0a, 0, 0, 0],
-        &[0x0a, 64, 0, 0],
+        &[0x24, 0, 0],
+        &[0x0a, 0, 0, 0, 0],
+        &[0x0a, 64, 0, 0, 0],
     ] {
         assert!(decode_vec(bytes, 2).is_err(), "{bytes:x?}");
     }
     let block: [&[u8]; 7] = [
         // A width of 65 bits.
-        &[4, 65],
+        &[4, 0, 65],
         // No exception, more of them than numbers, no high bits, too many.
-        &[4, 0x81, 0, 1, 0],
-        &[4, 0x81, 3, 1, 0, 0, 1, 2, 7],
-        &[4, 0x81, 1, 0, 0, 0],
-        &[4, 0xc0, 1, 1],
+        &[4, 0, 0x81, 0, 1, 0],
+        &[4, 0, 0x81, 3, 1, 0, 0, 1, 2, 7],
+        &[4, 0, 0x81, 1, 0, 0, 0],
+        &[4, 0, 0xc0, 1, 1],
         // A position twice, and padding.
-        &[4, 0x80, 2, 1, 1, 1, 3],
-        &[4, 0x01, 0x04],
+        &[4, 0, 0x80, 2, 1, 1, 1, 3],
+        &[4, 0, 0x01, 0x04],
     ];
     for bytes in block {
         assert!(decode_vec(bytes, 2).is_err(), "{bytes:x?}");
@@ -123,8 +169,27 @@ fn reserved_bits_and_illegal_fields_are_refused() {
 }
 
 #[test]
+fn codes_that_are_none_are_refused() {
+    let code = |lowest: u64, lengths: &[u64]| {
+        let bits = (0..).zip(lengths).fold(lowest, |bits, (index, length)| {
+            bits | length << (6 + 3 * index)
+        });
+        [&[0x14, 0][..], &bits.to_le_bytes()].concat()
+    };
+    // Numbers of the lowest class, 0, have code 0: those of two numbers end in the first byte behind the lengths.
+    assert_eq!(decode_vec(&code(0, &[1, 1])[..4], 2), Ok(vec![0, 0]));
+    for lengths in [&[0; 19][..], &[1, 2, 0, 3], &[1, 2, 1], &[1]] {
+        assert!(decode_vec(&code(0, lengths), 2).is_err(), "{lengths:?}");
+    }
+    // Class 65.
+    assert!(decode_vec(&code(63, &[1, 2, 2]), 2).is_err());
+    // Padding.
+    assert!(decode_vec(&[0x14, 0, 0x40, 0x52], 2).is_err());
+}
+
+#[test]
 fn every_truncation_is_noticed_and_no_flipped_bit_leads_to_a_panic() {
-    let numbers: Vec<i64> = (0..300)
+    let packed: Vec<i64> = (0..300)
         .map(|index: i64| {
             if index % 50 == 0 {
                 index << 30
@@ -133,16 +198,22 @@ fn every_truncation_is_noticed_and_no_flipped_bit_leads_to_a_panic() {
             }
         })
         .collect();
-    let bytes = encode(&numbers);
-    each_truncation(&bytes, |cut| {
-        assert!(decode_vec(cut, numbers.len()).is_err());
-    });
-    each_bit_flip(&bytes, |damaged| {
-        if let Ok(decoded) = decode_vec(damaged, numbers.len()) {
-            assert_eq!(decoded.len(), numbers.len());
-            assert_ne!(decoded, numbers);
-        }
-    });
+    let coded: Vec<i64> = (0..300)
+        .map(|index| (noise(index) >> 44 >> (noise(index * 7) % 16)) as i64)
+        .collect();
+    for (numbers, flag) in [(packed, 0), (coded, CODED)] {
+        let bytes = encode(&numbers);
+        assert_eq!(bytes[0] & CODED, flag);
+        each_truncation(&bytes, |cut| {
+            assert!(decode_vec(cut, numbers.len()).is_err());
+        });
+        each_bit_flip(&bytes, |damaged| {
+            if let Ok(decoded) = decode_vec(damaged, numbers.len()) {
+                assert_eq!(decoded.len(), numbers.len());
+                assert_ne!(decoded, numbers);
+            }
+        });
+    }
 }
 
 proptest! {
