@@ -91,16 +91,17 @@ impl Opening<'_> {
         let log_dir = self.dir.join(names::LOG);
         let log = read_log(&*self.fs, &log_dir, checkpoint.segment, Writers::None)?;
         self.replay(&head, &log, &checkpoint)?;
-        self.quarantine_segments(&log)?;
         let mut start = log.start();
         // A log that was taken away must not give out sequences that pieces have.
         start.sequence = start.sequence.max(checkpoint.sequence + 1);
         start.previous = start.previous.max(checkpoint.sequence);
         start.segment = start.segment.max(checkpoint.segment + 1);
+        let unusable = log.unusable.clone();
         drop(log);
         let config =
             WalConfig { segment_bytes: self.options.segment_bytes, unsynced_bytes: UNSYNCED_BYTES, salt_seed: random_seed() };
         let wal = Wal::open(Arc::clone(&self.fs), &log_dir, config, start)?;
+        self.set_segments_aside(&wal, &unusable)?;
         head.publisher.restart(wal.last_sequence());
         head.update_memory_estimate();
         if store.is_distrusted() {
@@ -311,13 +312,13 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Moves segments aside that nothing could be read from.
-    fn quarantine_segments(&self, log: &Log) -> Result<()> {
-        for &number in &log.unusable {
-            let path = self.dir.join(names::LOG).join(names::numbered(number));
-            if self.fs.exists(&path).map_err(|error| Error::io("look for", &path, error))? {
-                self.quarantine(&path, &format!("log-{}", names::numbered(number)))?;
-            }
+    /// Moves segments aside that nothing could be read from, now that the open segment has taken over what they knew.
+    fn set_segments_aside(&self, wal: &Wal, unusable: &[u64]) -> Result<()> {
+        let to = self.dir.join(names::QUARANTINE);
+        wal.set_aside(unusable, &to)?;
+        for &number in unusable {
+            self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+            self.emit(&Event::Quarantined { path: to.join(format!("{}-{}", names::LOG, names::numbered(number))) });
         }
         Ok(())
     }

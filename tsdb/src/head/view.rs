@@ -261,6 +261,14 @@ impl HeadSeries {
             && !self.deleted.iter().any(|deleted| deleted.sequence <= self.published && deleted.hides(timestamp, sequence))
     }
 
+    /// Tells whether no sample of a piece has to be left out.
+    fn keeps_all_of(&self, piece: &Piece, range: TimeRange) -> bool {
+        let header = &piece.header;
+        self.deleted.is_empty()
+            && header.last_sequence <= self.published
+            && range.covers(&TimeRange::closed(header.first_timestamp, header.last_timestamp))
+    }
+
     /// Tells whether a sample may lie in `range`; cheap, so it may say yes where only absence is recorded.
     fn overlaps(&self, range: TimeRange) -> bool {
         if self.lone.as_ref().is_some_and(|lone| lone.overlaps(range)) {
@@ -299,7 +307,7 @@ impl HeadSeries {
 
 impl SeriesData for HeadSeries {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
-        let mut samples = Samples::default();
+        let start = out.len();
         let mut scratch = Vec::new();
         for (group, hint) in &self.groups {
             for piece in group.pieces.iter() {
@@ -307,17 +315,21 @@ impl SeriesData for HeadSeries {
                     continue;
                 }
                 let Some(position) = piece.layout.position_of(self.id, *hint) else { continue };
+                let is_whole = self.keeps_all_of(piece, range);
                 piece.with_view(|view| {
-                    view.read(position, |timestamp, sequence| self.keeps(range, timestamp, sequence), &mut scratch, &mut samples)
+                    if is_whole {
+                        return view.read_all(position, &mut scratch, out);
+                    }
+                    view.read(position, |timestamp, sequence| self.keeps(range, timestamp, sequence), &mut scratch, out)
                 })?;
             }
         }
-        self.read_rows(range, &mut samples);
+        self.read_rows(range, out);
         if let Some(lone) = &self.lone {
             let damaged = |malformed: crate::encoding::Malformed| Error::invalid(format!("lone samples in memory: {malformed}"));
-            lone.read(range, self.published, &mut samples).map_err(damaged)?;
+            lone.read(range, self.published, out).map_err(damaged)?;
         }
-        append_sorted(samples, out);
+        sort_from(out, start);
         Ok(())
     }
 
@@ -335,25 +347,16 @@ impl SeriesData for HeadSeries {
     }
 }
 
-/// Appends samples in time order, each timestamp once: of equals the first stays.
-fn append_sorted(samples: Samples, out: &mut Samples) {
-    if samples.timestamps.is_sorted_by(|a, b| a < b) {
-        if out.is_empty() {
-            *out = samples;
-        } else {
-            out.timestamps.extend_from_slice(&samples.timestamps);
-            out.values.extend_from_slice(&samples.values);
-        }
+/// Puts the samples from `start` on in time order, each timestamp once: of equals the first stays.
+fn sort_from(samples: &mut Samples, start: usize) {
+    if samples.timestamps[start..].is_sorted_by(|a, b| a < b) {
         return;
     }
-    let mut order: Vec<usize> = (0..samples.len()).collect();
-    order.sort_by_key(|&index| samples.timestamps[index]);
-    let mut last = None;
-    for index in order {
-        let timestamp = samples.timestamps[index];
-        if last != Some(timestamp) {
-            out.push(timestamp, samples.values[index]);
-        }
-        last = Some(timestamp);
+    let mut tail: Vec<Sample> = samples.iter().skip(start).collect();
+    tail.sort_by_key(|sample| sample.timestamp);
+    tail.dedup_by_key(|sample| sample.timestamp);
+    samples.truncate(start);
+    for sample in tail {
+        samples.push(sample.timestamp, sample.value);
     }
 }

@@ -79,6 +79,9 @@ fn check(rows: &[Vec<Option<u64>>]) {
             view.last_timestamp_of(position).unwrap(),
             expected.last().map(|last| last.0)
         );
+        let mut all = Samples::default();
+        view.read_all(position, &mut scratch, &mut all).unwrap();
+        assert!(all.iter().eq(out.iter()));
         let mut late = Samples::default();
         view.read(
             position,
