@@ -40,6 +40,22 @@ impl Inner {
         Ok(report)
     }
 
+    /// Writes one block in place of all there are.
+    pub(super) fn compact_all(&self) -> Result<CompactReport> {
+        self.writer()?;
+        let state = self.merging.lock();
+        let all: Vec<Ulid> = self.views.current().blocks().iter().map(|block| block.meta().ulid).collect();
+        let mut report = CompactReport::default();
+        if all.len() > 1 {
+            self.replace_blocks(&all).inspect_err(|_| {
+                self.counters.merge_failures.fetch_add(1, Ordering::Relaxed);
+            })?;
+            report.merged = 1;
+        }
+        drop(state);
+        Ok(report)
+    }
+
     fn compact_once(&self, state: &mut MergeState, report: &mut CompactReport) -> Result<bool> {
         self.check_open()?;
         let retention = self.options.retention.map_or(i64::MAX, |age| to_ms(age) / 10);

@@ -123,6 +123,12 @@ impl Db {
         self.inner.compact()
     }
 
+    /// Merges all blocks into one, whatever their spans: for an archive that gets no more samples. Blocks until it is
+    /// done; reading needs memory for one series at a time.
+    pub fn compact_all(&self) -> Result<CompactReport> {
+        self.inner.compact_all()
+    }
+
     /// Makes the head durable without the log, so that the next open replays nothing of what is committed now.
     pub fn checkpoint(&self) -> Result<()> {
         let mut state = self.inner.flushing.lock();
