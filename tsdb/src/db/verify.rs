@@ -1,8 +1,12 @@
 //! Reading everything to see whether it is what was written.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::fs::names;
+use crate::head::Checkpoint;
 use crate::sample::Samples;
+use crate::series::SeriesStore;
 use crate::time::TimeRange;
 use crate::wal::{Writers, read_log};
 
@@ -23,6 +27,10 @@ pub enum VerifyDepth {
 pub struct VerifyReport {
     /// Blocks looked at.
     pub blocks: usize,
+    /// Sealed runs of rows in the head's files.
+    pub pieces: u64,
+    /// Definitions in the series store.
+    pub definitions: u64,
     /// Frames of the log that verify.
     pub log_frames: u64,
     /// Series decoded.
@@ -40,6 +48,17 @@ impl Inner {
         for block in self.views.current().blocks() {
             report.blocks += 1;
             report.damaged.extend(block.verify().damaged);
+        }
+        let (pieces, damaged) = self.head.verify_pieces();
+        report.pieces = pieces;
+        report.damaged.extend(damaged);
+        report.damaged.extend(Checkpoint::load(&*self.options.fs, &self.dir).err());
+        let series_dir = self.dir.join(names::SERIES);
+        let (_, loaded) = SeriesStore::open(Arc::clone(&self.options.fs), &series_dir, 0, |_definition| {})?;
+        report.definitions = loaded.definitions;
+        for pages in loaded.damage.iter().filter(|pages| !pages.at_end) {
+            let path = series_dir.join(names::numbered(pages.file));
+            report.damaged.push(Error::corruption(path, pages.offset, format!("{} bytes do not verify", pages.bytes)));
         }
         let log_dir = self.dir.join(names::LOG);
         let log = read_log(&*self.options.fs, &log_dir, 0, Writers::Perhaps)?;

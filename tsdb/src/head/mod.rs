@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::error::{Rejection, Result};
+use crate::error::{Error, Rejection, Result};
 use crate::fs::Fs;
 use crate::index::{Insertion, MemIndex};
 use crate::labels::Labels;
@@ -341,6 +341,18 @@ impl Head {
         let bytes = self.memory_by_part().iter().sum::<usize>() as u64;
         self.memory_estimate.store(bytes, Ordering::Relaxed);
         bytes
+    }
+
+    /// Compares every piece with its checksum; returns how many there are, and what is damaged.
+    pub(crate) fn verify_pieces(&self) -> (u64, Vec<Error>) {
+        let mut count = 0;
+        let mut damaged = Vec::new();
+        for (_, group) in self.all_groups() {
+            let pieces = Arc::clone(&group.state.read().pieces);
+            count += pieces.len() as u64;
+            damaged.extend(pieces.iter().filter_map(|piece| piece.verify().err()));
+        }
+        (count, damaged)
     }
 
     /// Returns how many chunks the head holds: pieces, runs of open rows, lone chunks.

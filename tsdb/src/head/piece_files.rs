@@ -32,6 +32,12 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// Compares the body with its checksum, whether or not that was done before.
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.is_verified.store(false, Ordering::Relaxed);
+        self.with_view(|_view| Ok(()))
+    }
+
     /// Calls `read` with the piece's content.
     pub(crate) fn with_view<T>(&self, read: impl FnOnce(PieceView<'_>) -> Result<T, crate::encoding::Malformed>) -> Result<T> {
         let body_bytes = self.header.body_bytes as usize;
