@@ -16,6 +16,10 @@ use super::event::Event;
 use super::inner::{FlushState, Inner, PendingTruncation};
 use super::options::to_ms;
 
+/// Definitions of series that are gone which the series store may hold beyond as many as there are live ones: fewer are
+/// not worth a rewrite.
+const SPARE_DEFINITIONS: u64 = 100_000;
+
 /// What a flush did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -164,7 +168,21 @@ impl Inner {
         state.checkpoint_sequence = sequence;
         state.checkpoint_ms = self.options.clock.now_ms();
         self.remove_lone_files(checkpoint.lone_file)?;
-        wal.cut_before(segment)
+        wal.cut_before(segment)?;
+        self.renew_store(state)
+    }
+
+    /// Writes the series store anew once most of its definitions are of series that are gone. Not before the log is
+    /// cut: older frames may name them.
+    fn renew_store(&self, state: &mut FlushState) -> Result<()> {
+        let Some(store) = &mut state.store else { return Ok(()) };
+        if state.stored_definitions <= 2 * self.head.series_count() + SPARE_DEFINITIONS {
+            return Ok(());
+        }
+        let all = self.head.all_definitions();
+        store.rewrite(all.iter().map(|(id, labels)| (*id, labels)))?;
+        state.stored_definitions = all.len() as u64;
+        Ok(())
     }
 
     /// Appends the definitions the log has brought since the last time to the series store.
@@ -178,8 +196,10 @@ impl Inner {
         };
         let stored = if store.is_distrusted() {
             let all = self.head.all_definitions();
+            state.stored_definitions = all.len() as u64;
             store.rewrite(all.iter().map(|(id, labels)| (*id, labels))).map(|_count| ())
         } else {
+            state.stored_definitions += definitions.len() as u64;
             store.append(definitions.iter().map(|(id, labels)| (*id, labels))).and_then(|_count| store.sync())
         };
         if stored.is_err() {

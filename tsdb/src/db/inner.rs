@@ -54,6 +54,8 @@ pub(super) struct Inner {
 #[derive(Default)]
 pub(super) struct FlushState {
     pub(super) store: Option<SeriesStore>,
+    /// Definitions in the store, of series that are gone too.
+    pub(super) stored_definitions: u64,
     /// Flushed to blocks and still in the head, because a reader may come to it.
     pub(super) pending: Option<PendingTruncation>,
     pub(super) checkpoint_sequence: u64,

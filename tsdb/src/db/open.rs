@@ -86,7 +86,7 @@ impl Opening<'_> {
         let (checkpoint, was_damaged) = self.load_checkpoint(&blocks)?;
         let head = self.new_head(Access::Write);
         let seed = random_seed();
-        let mut store = self.open_series(&head, seed)?;
+        let (mut store, stored_definitions) = self.open_series(&head, seed)?;
         self.restore(&head, &checkpoint, Access::Write)?;
         let log_dir = self.dir.join(names::LOG);
         let log = read_log(&*self.fs, &log_dir, checkpoint.segment, Writers::None)?;
@@ -110,6 +110,7 @@ impl Opening<'_> {
         }
         let flush = FlushState {
             store: Some(store),
+            stored_definitions,
             checkpoint_sequence: if was_damaged { 0 } else { checkpoint.sequence },
             checkpoint_ms: self.options.clock.now_ms(),
             lone_file: self.newest_lone_file()?,
@@ -265,7 +266,7 @@ impl Opening<'_> {
         Head::new(config, Arc::clone(&self.fs), self.dir.join(names::HEAD))
     }
 
-    fn open_series(&self, head: &Head, seed: u64) -> Result<SeriesStore> {
+    fn open_series(&self, head: &Head, seed: u64) -> Result<(SeriesStore, u64)> {
         let dir = self.dir.join(names::SERIES);
         let (store, loaded) = SeriesStore::open(Arc::clone(&self.fs), &dir, seed, |definition| {
             head.define(definition.id(), definition.pairs());
@@ -274,7 +275,7 @@ impl Opening<'_> {
             let path = dir.join(names::numbered(pages.file));
             self.damaged(&Error::corruption(path, pages.offset, format!("{} bytes of series definitions do not verify", pages.bytes)));
         }
-        Ok(store)
+        Ok((store, loaded.definitions))
     }
 
     fn restore(&self, head: &Head, checkpoint: &Checkpoint, access: Access) -> Result<()> {
