@@ -293,11 +293,7 @@ impl Opening<'_> {
 
     fn replay(&self, head: &Head, log: &Log, checkpoint: &Checkpoint) -> Result<()> {
         let log_dir = self.dir.join(names::LOG);
-        for damage in &log.damage {
-            let path = log_dir.join(names::numbered(damage.segment));
-            let message = format!("frames {} to {} are lost in {} bytes", damage.first_sequence, damage.last_sequence, damage.bytes);
-            self.damaged(&Error::corruption(path, damage.offset, message));
-        }
+        super::inspect::damage(log, &log_dir).iter().for_each(|error| self.damaged(error));
         let callback = self.options.replay_progress.clone();
         let mut progress = |done, total| callback.as_ref().is_none_or(|callback| callback(done, total));
         let report = replay(head, log, checkpoint.sequence, self.options.replay_threads, &mut progress, &run_lanes)?;

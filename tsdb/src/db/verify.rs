@@ -63,10 +63,7 @@ impl Inner {
         let log_dir = self.dir.join(names::LOG);
         let log = read_log(&*self.options.fs, &log_dir, 0, Writers::Perhaps)?;
         report.log_frames = log.segments.iter().map(|segment| segment.frames.len() as u64).sum();
-        for damage in &log.damage {
-            let path = log_dir.join(names::numbered(damage.segment));
-            report.damaged.push(Error::corruption(path, damage.offset, format!("{} bytes of frames do not verify", damage.bytes)));
-        }
+        report.damaged.extend(super::inspect::damage(&log, &log_dir));
         if depth == VerifyDepth::Decode {
             self.decode_all(&mut report)?;
         }

@@ -67,17 +67,23 @@ pub fn put_row(out: &mut Vec<u8>, section: &RowSection<'_>) {
 
 /// Walks the sections of a frame's body in order.
 pub fn sections(body: &[u8]) -> impl Iterator<Item = Result<Section<'_>, Malformed>> {
+    sized_sections(body).map(|(section, _)| section)
+}
+
+/// Walks the sections of a frame's body in order, each with the bytes it takes, its tag and length included.
+pub fn sized_sections(body: &[u8]) -> impl Iterator<Item = (Result<Section<'_>, Malformed>, usize)> {
     let mut reader = ByteReader::new(body);
     std::iter::from_fn(move || {
         if reader.is_empty() {
             return None;
         }
+        let before = reader.remaining();
         let section = read_section(&mut reader);
         if section.is_err() {
             // Nothing behind a section without an end can be trusted to be one.
             reader.rest();
         }
-        Some(section)
+        Some((section, before - reader.remaining()))
     })
 }
 
