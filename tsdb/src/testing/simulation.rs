@@ -161,8 +161,7 @@ impl Simulation {
             Operation::Delete(range, one) => {
                 let matcher = self.matcher(*one);
                 self.db().delete(*range, &[matcher]).map_err(failed)?;
-                self.model_delete(*range, *one);
-                self.settle();
+                self.delete_from_model(*range, *one);
             }
             Operation::Flush => {
                 self.db().flush().map_err(failed)?;
@@ -225,9 +224,12 @@ impl Simulation {
         Matcher::new(op, "number", value).expect("a valid matcher")
     }
 
-    fn model_delete(&mut self, range: TimeRange, one: Option<usize>) {
+    /// A delete is durable at once; what was committed before it is not for that.
+    fn delete_from_model(&mut self, range: TimeRange, one: Option<usize>) {
         let matcher = self.matcher(one);
-        self.model.delete(range, |labels| matcher.matches(labels.get("number").unwrap_or_default()));
+        for model in self.history.iter_mut().chain([&mut self.model]) {
+            model.delete(range, |labels| matcher.matches(labels.get("number").unwrap_or_default()));
+        }
     }
 
     fn commit(&mut self, samples: &[StagedSample], target: Option<usize>) -> Result<(), String> {
