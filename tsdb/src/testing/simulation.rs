@@ -171,11 +171,8 @@ impl Simulation {
                 self.settle();
             }
             Operation::StepFlush => {
-                let flushed = self.db().stats().flushes;
                 while self.db().step(Task::Flush).map_err(failed)? {}
-                if self.db().stats().flushes > flushed {
-                    self.model.flush(self.db().stats().head_boundary);
-                }
+                self.model.flush(self.db().stats().head_boundary);
             }
             Operation::Compact => {
                 self.db().compact().map_err(failed)?;
@@ -280,7 +277,7 @@ impl Simulation {
         let mut appender = self.db().appender()?;
         for sample in samples {
             // What is refused is as little there as the rest.
-            drop(appender.append(&self.life.series()[sample.series], sample.timestamp, f64::from_bits(sample.bits)));
+            let _refused = appender.append(&self.life.series()[sample.series], sample.timestamp, f64::from_bits(sample.bits));
         }
         appender.rollback();
         Ok(())
