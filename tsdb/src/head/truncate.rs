@@ -60,7 +60,7 @@ impl Head {
     /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
         let flushed = Flushed { before: boundary, through: sequence };
-        *self.flushed.lock() = flushed;
+        self.flushed.lock().widen(flushed);
         for (_, group) in self.all_groups() {
             let mut state = group.state.write();
             let is_flushed = |piece: &Arc<Piece>| flushed.covers(piece.header.last_timestamp, piece.header.last_sequence);
