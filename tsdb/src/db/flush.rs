@@ -41,15 +41,25 @@ impl Inner {
         if state.pending.is_some() {
             return Ok(FlushReport { is_waiting_for_readers: true, ..FlushReport::default() });
         }
-        let ranges = self.head.ranges_before(boundary);
-        if ranges.is_empty() {
-            self.head.raise_boundary(boundary);
-            return Ok(FlushReport::default());
-        }
-        let sequence = self.head.settle(boundary, || wal.last_sequence())?;
+        // Before the sequence is fixed: a deletion behind it is not in the blocks and must not be missed.
         let deletions = self.begin_writing();
-        let written = self.write_ranges(&ranges, sequence);
+        let settled = self.head.settle(boundary, || wal.last_sequence());
+        let written = settled.and_then(|sequence| {
+            // Now, because a commit that looked at the boundary before it moved may have begun a range of its own.
+            let ranges = self.head.ranges_before(boundary);
+            let blocks = self.write_ranges(&ranges, sequence)?;
+            Ok((blocks, (!ranges.is_empty()).then_some(sequence)))
+        });
+        let (written, sequence) = match written {
+            Ok((blocks, sequence)) => (Ok(blocks), sequence),
+            Err(error) => (Err(error), None),
+        };
         let blocks = self.end_writing(deletions, written)?;
+        let Some(sequence) = sequence else {
+            // What was there is deleted: the head has to notice, or it would be flushed for ever.
+            self.head.update_span();
+            return Ok(FlushReport::default());
+        };
         let mut report = FlushReport { blocks: blocks.len(), ..FlushReport::default() };
         for block in &blocks {
             let meta = block.meta();

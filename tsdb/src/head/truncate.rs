@@ -155,7 +155,7 @@ impl Head {
     }
 
     /// Finds the oldest timestamp that is left.
-    fn update_span(&self) {
+    pub(crate) fn update_span(&self) {
         let mut oldest = self.lone.span().map_or(i64::MAX, |(first, _)| first);
         for (_, group) in self.all_groups() {
             let state = group.state.read();
