@@ -123,10 +123,18 @@ impl Inner {
         let mut layout = self.layout.lock();
         layout.writers -= 1;
         let shown = written.and_then(|blocks| {
-            for block in &blocks {
-                for (range, matchers) in &layout.deleted[known..] {
-                    block.delete(*range, matchers)?;
+            let deleted = blocks.iter().try_for_each(|block| {
+                let late = &layout.deleted[known..];
+                late.iter().try_for_each(|(range, matchers)| block.delete(*range, matchers).map(|_touched| ()))
+            });
+            if let Err(error) = deleted {
+                // Not shown, and not left for the next start either, which would not know the deletions.
+                let blocks_dir = self.dir.join(names::BLOCKS);
+                for block in &blocks {
+                    // If that fails too, the first error is still the one to report.
+                    drop(crate::block::remove(&*self.options.fs, &blocks_dir, block.meta().ulid));
                 }
+                return Err(error);
             }
             self.views.swap(&blocks, replaced);
             Ok(blocks)
