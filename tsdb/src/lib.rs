@@ -5,6 +5,8 @@ pub mod fs;
 pub mod labels;
 pub mod limits;
 pub mod sample;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 
 mod block;

@@ -41,15 +41,25 @@ impl Inner {
         if state.pending.is_some() {
             return Ok(FlushReport { is_waiting_for_readers: true, ..FlushReport::default() });
         }
-        let ranges = self.head.ranges_before(boundary);
-        if ranges.is_empty() {
-            self.head.raise_boundary(boundary);
-            return Ok(FlushReport::default());
-        }
-        let sequence = self.head.settle(boundary, || wal.last_sequence())?;
+        // Before the sequence is fixed: a deletion behind it is not in the blocks and must not be missed.
         let deletions = self.begin_writing();
-        let written = self.write_ranges(&ranges, sequence);
+        let settled = self.head.settle(boundary, || wal.last_sequence());
+        let written = settled.and_then(|sequence| {
+            // Now, because a commit that looked at the boundary before it moved may have begun a range of its own.
+            let ranges = self.head.ranges_before(boundary);
+            let blocks = self.write_ranges(&ranges, sequence)?;
+            Ok((blocks, (!ranges.is_empty()).then_some(sequence)))
+        });
+        let (written, sequence) = match written {
+            Ok((blocks, sequence)) => (Ok(blocks), sequence),
+            Err(error) => (Err(error), None),
+        };
         let blocks = self.end_writing(deletions, written)?;
+        let Some(sequence) = sequence else {
+            // What was there is deleted: the head has to notice, or it would be flushed for ever.
+            self.head.update_span();
+            return Ok(FlushReport::default());
+        };
         let mut report = FlushReport { blocks: blocks.len(), ..FlushReport::default() };
         for block in &blocks {
             let meta = block.meta();
@@ -113,10 +123,18 @@ impl Inner {
         let mut layout = self.layout.lock();
         layout.writers -= 1;
         let shown = written.and_then(|blocks| {
-            for block in &blocks {
-                for (range, matchers) in &layout.deleted[known..] {
-                    block.delete(*range, matchers)?;
+            let deleted = blocks.iter().try_for_each(|block| {
+                let late = &layout.deleted[known..];
+                late.iter().try_for_each(|(range, matchers)| block.delete(*range, matchers).map(|_touched| ()))
+            });
+            if let Err(error) = deleted {
+                // Not shown, and not left for the next start either, which would not know the deletions.
+                let blocks_dir = self.dir.join(names::BLOCKS);
+                for block in &blocks {
+                    // If that fails too, the first error is still the one to report.
+                    drop(crate::block::remove(&*self.options.fs, &blocks_dir, block.meta().ulid));
                 }
+                return Err(error);
             }
             self.views.swap(&blocks, replaced);
             Ok(blocks)

@@ -84,6 +84,8 @@ pub struct Stats {
     pub head_min_time: i64,
     /// Newest timestamp committed, [`i64::MIN`] if there is none.
     pub head_max_time: i64,
+    /// Below it nothing is taken in order, because blocks hold it or are about to; [`i64::MIN`] before the first flush.
+    pub head_boundary: i64,
     /// Appenders that are open.
     pub open_appenders: u64,
     /// Memory the head accounts for.
@@ -169,6 +171,7 @@ impl Inner {
             head_chunks: head.chunk_count(),
             head_min_time: head.min_time(),
             head_max_time: head.max_time(),
+            head_boundary: head.boundary(),
             open_appenders: head.open_appenders.load(Ordering::Relaxed) as u64,
             memory: MemoryStats { index_bytes, slot_bytes, group_bytes, lone_bytes },
             commits: get(&counters.commits),

@@ -30,6 +30,8 @@ pub(crate) struct Checkpoint {
     pub(crate) segment: u64,
     /// Below it nothing is taken in order.
     pub(crate) boundary: i64,
+    /// Newest timestamp committed.
+    newest: i64,
     /// What blocks hold: samples before this time that came up to this sequence.
     flushed: Flushed,
     next_series: u64,
@@ -43,7 +45,7 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// Returns a checkpoint of nothing.
     pub(crate) fn empty() -> Self {
-        Self { boundary: i64::MIN, flushed: Flushed::NOTHING, ..Self::default() }
+        Self { boundary: i64::MIN, newest: i64::MIN, flushed: Flushed::NOTHING, ..Self::default() }
     }
 
     /// Reads the checkpoint of a database, if it has one.
@@ -86,6 +88,7 @@ impl Checkpoint {
         out.extend_from_slice(&self.sequence.to_le_bytes());
         out.extend_from_slice(&self.segment.to_le_bytes());
         out.extend_from_slice(&self.boundary.to_le_bytes());
+        out.extend_from_slice(&self.newest.to_le_bytes());
         out.extend_from_slice(&self.flushed.before.to_le_bytes());
         out.extend_from_slice(&self.flushed.through.to_le_bytes());
         out.extend_from_slice(&self.next_series.to_le_bytes());
@@ -114,6 +117,7 @@ impl Checkpoint {
             sequence: reader.u64()?,
             segment: reader.u64()?,
             boundary: reader.i64()?,
+            newest: reader.i64()?,
             flushed: Flushed { before: reader.i64()?, through: reader.u64()? },
             next_series: reader.u64()?,
             next_group: reader.u64()?,
@@ -144,6 +148,12 @@ impl Flushed {
     /// No block holds anything of the head.
     pub(crate) const NOTHING: Self = Self { before: i64::MIN, through: 0 };
 
+    /// Takes up what one more flush wrote. Rows never go below an earlier boundary, so both limits only rise.
+    pub(crate) fn widen(&mut self, flushed: Self) {
+        self.before = self.before.max(flushed.before);
+        self.through = self.through.max(flushed.through);
+    }
+
     /// Tells whether blocks hold all of a run of samples.
     pub(crate) fn covers(&self, last_timestamp: i64, last_sequence: u64) -> bool {
         last_timestamp < self.before && last_sequence <= self.through
@@ -164,6 +174,7 @@ impl Head {
     pub(crate) fn restore(&self, checkpoint: &Checkpoint, fs: &dyn Fs, dir: &Path) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
         self.raise_boundary(checkpoint.boundary);
+        self.max_time.fetch_max(checkpoint.newest, Ordering::Relaxed);
         *self.flushed.lock() = checkpoint.flushed;
         self.next_series.fetch_max(checkpoint.next_series, Ordering::Relaxed);
         self.next_group.fetch_max(checkpoint.next_group, Ordering::Relaxed);
@@ -301,6 +312,7 @@ impl Head {
             sequence,
             segment,
             boundary,
+            newest: self.max_time(),
             flushed: *self.flushed.lock(),
             next_series: self.next_series.load(Ordering::Relaxed),
             next_group: self.next_group.load(Ordering::Relaxed),
@@ -376,6 +388,7 @@ mod tests {
             sequence: 7,
             segment: 3,
             boundary: -1,
+            newest: 12,
             flushed: Flushed { before: -5, through: 6 },
             next_series: 100,
             next_group: 4,

@@ -60,7 +60,7 @@ impl Head {
     /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
         let flushed = Flushed { before: boundary, through: sequence };
-        *self.flushed.lock() = flushed;
+        self.flushed.lock().widen(flushed);
         for (_, group) in self.all_groups() {
             let mut state = group.state.write();
             let is_flushed = |piece: &Arc<Piece>| flushed.covers(piece.header.last_timestamp, piece.header.last_sequence);
@@ -155,7 +155,7 @@ impl Head {
     }
 
     /// Finds the oldest timestamp that is left.
-    fn update_span(&self) {
+    pub(crate) fn update_span(&self) {
         let mut oldest = self.lone.span().map_or(i64::MAX, |(first, _)| first);
         for (_, group) in self.all_groups() {
             let state = group.state.read();

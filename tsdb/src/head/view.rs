@@ -135,12 +135,21 @@ struct GroupCopy {
 struct HeadSeries {
     id: u64,
     published: u64,
-    /// The home group last, groups the series was in before it.
+    /// Groups with data of the series and its likely position in their pieces.
     groups: Vec<(Arc<GroupCopy>, usize)>,
-    /// The position's integer and scale after the newest open row of the home group.
-    state: Option<(i64, u8)>,
+    home: Option<Home>,
     lone: Option<LoneSeries>,
     deleted: Vec<Deleted>,
+}
+
+/// The open rows of a series, in the group whose layout it stands in.
+#[derive(Debug)]
+struct Home {
+    group: Arc<GroupCopy>,
+    position: usize,
+    /// The position's integer and scale after the newest open row.
+    integer: i64,
+    scale: u8,
 }
 
 /// Where a series of a batch stands.
@@ -205,7 +214,7 @@ impl HeadView {
             let deleted = self.head.tombstones.read().get(place.slot).to_vec();
             (self.head.lone.get(place.slot), deleted)
         };
-        HeadSeries { id: place.id, published: self.published, groups: Vec::new(), state: None, lone, deleted }
+        HeadSeries { id: place.id, published: self.published, groups: Vec::new(), home: None, lone, deleted }
     }
 
     /// Returns the value of a series at one time, seen or not: what a commit compares a sample with.
@@ -217,7 +226,7 @@ impl HeadView {
         drop(slots);
         let deleted = head.tombstones.read().get(slot).to_vec();
         let mut series =
-            vec![HeadSeries { id, published: u64::MAX, groups: Vec::new(), state: None, lone: head.lone.get(slot), deleted }];
+            vec![HeadSeries { id, published: u64::MAX, groups: Vec::new(), home: None, lone: head.lone.get(slot), deleted }];
         for group in former {
             match states.get(&group) {
                 Some(state) => copy_group(state, &[(0, None)], &mut series),
@@ -244,13 +253,13 @@ fn copy_group(state: &GroupState, members: &[(usize, Option<u16>)], series: &mut
     let copy = Arc::new(GroupCopy { open: Arc::clone(&state.open), pieces: Arc::clone(&state.pieces) });
     for &(index, position) in members {
         let series = &mut series[index];
+        // The layout may have changed since the position was looked up.
+        let position = position.and_then(|position| state.layout.position_of(series.id, usize::from(position)));
         if let Some(position) = position {
-            let position = usize::from(position);
-            series.state = Some((state.state.integers[position], state.state.scales[position]));
-            series.groups.push((Arc::clone(&copy), position));
-        } else {
-            series.groups.push((Arc::clone(&copy), usize::MAX));
+            let (integer, scale) = (state.state.integers[position], state.state.scales[position]);
+            series.home = Some(Home { group: Arc::clone(&copy), position, integer, scale });
         }
+        series.groups.push((Arc::clone(&copy), position.unwrap_or(0)));
     }
 }
 
@@ -274,11 +283,9 @@ impl HeadSeries {
         if self.lone.as_ref().is_some_and(|lone| lone.overlaps(range)) {
             return true;
         }
-        self.groups.iter().any(|(group, position)| {
-            let open = *position != usize::MAX
-                && group.open.rows.iter().any(|row| row.sequence <= self.published && range.contains(row.timestamp));
-            open || group.pieces.iter().any(|piece| self.piece_overlaps(piece, *position, range))
-        })
+        let in_rows = |open: &OpenRows| open.rows.iter().any(|row| row.sequence <= self.published && range.contains(row.timestamp));
+        self.home.as_ref().is_some_and(|home| in_rows(&home.group.open))
+            || self.groups.iter().any(|(group, hint)| group.pieces.iter().any(|piece| self.piece_overlaps(piece, *hint, range)))
     }
 
     fn piece_overlaps(&self, piece: &Piece, hint: usize, range: TimeRange) -> bool {
@@ -289,12 +296,12 @@ impl HeadSeries {
     }
 
     fn read_rows(&self, range: TimeRange, out: &mut Samples) {
-        let (Some((group, position)), Some((integer, scale))) = (self.groups.last(), self.state) else { return };
-        let open = &*group.open;
+        let Some(home) = &self.home else { return };
+        let open = &*home.group.open;
         let count = open.len();
         let start = out.len();
         let backwards = (0..count).rev().map(|index| open.view(index));
-        walk_back(backwards, *position, integer, scale, |back, value| {
+        walk_back(backwards, home.position, home.integer, home.scale, |back, value| {
             let row = open.rows[count - 1 - back];
             if self.keeps(range, row.timestamp, row.sequence) {
                 out.push(row.timestamp, value);
