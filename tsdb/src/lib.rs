@@ -16,6 +16,9 @@ mod frame;
 mod head;
 mod index;
 mod ingest;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod piece;
 mod query;
 mod row;
