@@ -13,7 +13,7 @@ use tsdb_bench::measure::{Spent, Stopwatch};
 use tsdb_bench::{Error, Result};
 
 use crate::ingest::RETENTION;
-use crate::open::open;
+use crate::open::{open, report};
 
 pub fn run(file: &Path, dir: &Path) -> Result<()> {
     let corpus = read(file)?;
@@ -40,6 +40,7 @@ pub fn run(file: &Path, dir: &Path) -> Result<()> {
         .with_clock(Arc::clone(&clock) as Arc<_>)
         .with_retention(Some(RETENTION))
         .with_compaction(false)
+        .with_listener(Some(Arc::new(report)))
         .with_background(Background::Manual);
     let db = Db::open(dir, options)?;
     let appended = append(&corpus, &labels, &db, &clock)?;

@@ -11,6 +11,7 @@ use tsdb_bench::json::Line;
 use tsdb_bench::measure::{Latencies, Stopwatch, peak_kb, resident_kb};
 use tsdb_bench::{Error, Result};
 
+use crate::open::report;
 use crate::sizes;
 
 /// Milliseconds of the data's time between looks for background work.
@@ -53,7 +54,8 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
     let options = Options::default()
         .with_clock(Arc::clone(&clock) as Arc<_>)
         .with_retention(Some(RETENTION))
-        .with_compaction(false);
+        .with_compaction(false)
+        .with_listener(Some(Arc::new(report)));
     let db = Db::open(plan.dir, options)?;
     let run = Run {
         plan,

@@ -1,8 +1,10 @@
 //! `open`: what a restart takes, and whether everything is there.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use tsdb::{Background, Db, Options, Samples, TimeRange};
+use tsdb::{Background, Db, Event, Options, Samples, TimeRange};
 use tsdb_bench::Result;
 use tsdb_bench::cluster::Checksum;
 use tsdb_bench::json::Line;
@@ -16,8 +18,20 @@ pub fn open(dir: &Path) -> Result<Db> {
     let options = Options::default()
         .with_retention(Some(RETENTION))
         .with_compaction(false)
-        .with_background(Background::Manual);
+        .with_background(Background::Manual)
+        .with_listener(Some(Arc::new(report)));
     Ok(Db::open(dir, options)?)
+}
+
+/// Shows what must not happen in a run.
+pub fn report(event: &Event) {
+    if let Event::Damaged { message }
+    | Event::Failed { message }
+    | Event::ReadOnly { reason: message } = event
+    {
+        // If nobody reads it, the counters in the output still tell.
+        drop(writeln!(std::io::stderr(), "{message}"));
+    }
 }
 
 pub fn run(dir: &Path) -> Result<()> {
