@@ -18,6 +18,9 @@ mod frame;
 mod head;
 mod index;
 mod ingest;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod piece;
 mod query;
 mod row;

@@ -95,6 +95,7 @@ pub(super) struct Counters {
     pub(super) samples_late: AtomicU64,
     pub(super) samples_repeated: AtomicU64,
     pub(super) commits: AtomicU64,
+    pub(super) log_definition_bytes: AtomicU64,
     pub(super) rejected: [AtomicU64; Rejection::ALL.len()],
     pub(super) write_failures: AtomicU64,
     pub(super) flushes: AtomicU64,
@@ -231,6 +232,9 @@ impl Inner {
         let counters = &self.counters;
         counters.commits.fetch_add(u64::from(committed.sequence.is_some()), Ordering::Relaxed);
         counters.samples_in_rows.fetch_add(committed.in_rows, Ordering::Relaxed);
+        if committed.definition_bytes > 0 {
+            counters.log_definition_bytes.fetch_add(committed.definition_bytes, Ordering::Relaxed);
+        }
         if committed.alone + committed.repeated > 0 {
             counters.samples_alone.fetch_add(committed.alone, Ordering::Relaxed);
             counters.samples_late.fetch_add(committed.late, Ordering::Relaxed);

@@ -112,6 +112,8 @@ pub struct Stats {
     pub log_bytes: u64,
     /// Bytes ever written to the log.
     pub log_written_bytes: u64,
+    /// Of those, bytes of series definitions.
+    pub log_definition_bytes: u64,
     /// Syncs of the log.
     pub log_syncs: u64,
     /// Syncs of the log that failed.
@@ -185,6 +187,7 @@ impl Inner {
             log_segment: wal.map_or(0, |wal| wal.segment()),
             log_bytes: wal.map_or(0, |wal| wal.size_bytes()),
             log_written_bytes: log.bytes,
+            log_definition_bytes: get(&counters.log_definition_bytes),
             log_syncs: log.syncs,
             log_sync_failures: log.sync_failures,
             head_file_bytes: head.pieces.size_bytes(),

@@ -31,6 +31,8 @@ pub(crate) struct Committed {
     pub(crate) late: u64,
     /// Samples that were there already.
     pub(crate) repeated: u64,
+    /// Bytes of series definitions in the frame.
+    pub(crate) definition_bytes: u64,
     /// Samples that were not taken: where they stand among the staged ones, and why.
     pub(crate) rejected: Vec<(usize, Rejection)>,
 }

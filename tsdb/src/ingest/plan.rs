@@ -83,6 +83,13 @@ struct Plan {
     committed: Committed,
 }
 
+/// Where a frame went, and what of it defines series.
+struct WrittenFrame {
+    sequence: u64,
+    segment: u64,
+    definition_bytes: usize,
+}
+
 impl Committer {
     pub(super) fn commit_planned(&mut self, staged: &Staged) -> Result<Committed> {
         let head = Arc::clone(&self.head);
@@ -102,8 +109,10 @@ impl Committer {
             return Ok(plan.committed);
         }
         note_undefined(&head, &plans, &mut plan);
-        let (sequence, segment) = self.write(&plans, &plan)?;
+        let written = self.write(&plans, &plan)?;
+        let (sequence, segment) = (written.sequence, written.segment);
         plan.committed.sequence = Some(sequence);
+        plan.committed.definition_bytes = written.definition_bytes as u64;
         self.apply(sequence, segment, plans, &mut plan, staged);
         Ok(plan.committed)
     }
@@ -258,7 +267,7 @@ impl Committer {
     }
 
     /// Writes the frame, with bases for the segment it ends up in.
-    fn write(&mut self, plans: &[GroupPlan<'_>], plan: &Plan) -> Result<(u64, u64)> {
+    fn write(&mut self, plans: &[GroupPlan<'_>], plan: &Plan) -> Result<WrittenFrame> {
         let definitions: Vec<_> = {
             let index = self.head.index.read();
             plan.undefined.iter().map(|&(id, slot)| (id, index.labels(slot))).collect()
@@ -269,9 +278,11 @@ impl Committer {
             self.frame.clear();
             let out = self.frame.out();
             let mut base_bytes = 0;
+            let start = out.len();
             if !definitions.is_empty() {
                 put_definitions(out, definitions.iter().map(|(id, labels)| (*id, labels)));
             }
+            let definition_bytes = out.len() - start;
             for group in plans.iter().filter(|group| !group.rows.is_empty()) {
                 if group.guard().segment != segment {
                     base_bytes += put_group_base(out, group.group.id, group.guard());
@@ -290,7 +301,7 @@ impl Committer {
                 put_lone(out, &alone);
             }
             if let Appended::Written { sequence } = self.wal.append(&mut self.frame, segment, base_bytes)? {
-                return Ok((sequence, segment));
+                return Ok(WrittenFrame { sequence, segment, definition_bytes });
             }
         }
     }

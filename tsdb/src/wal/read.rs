@@ -164,10 +164,11 @@ pub(crate) fn read_log(fs: &dyn Fs, dir: &Path, from: u64, writers: Writers) -> 
     let start = start_index(&files, &limits, from);
     let last = files.len().saturating_sub(1);
     for (index, (file, &limit)) in files.iter_mut().zip(&limits).enumerate().skip(start) {
-        // A segment that starts above its limit is void as a whole: later headers know all that it knew.
+        // A segment that starts above its limit is void as a whole: later headers know all that it knew. One that starts
+        // right behind it has no frame that stands, but it is in order: most likely the one a clean end left.
         if file
             .header
-            .is_some_and(|header| header.first_sequence <= limit)
+            .is_some_and(|header| header.first_sequence - 1 <= limit)
         {
             let live = writers == Writers::Perhaps && index == last;
             read_content(fs, &segment_path(dir, file.number), file, live)?;

@@ -284,6 +284,22 @@ fn missing_segment_in_the_middle_is_reported_and_the_rest_is_read() {
 }
 
 #[test]
+fn empty_segments_stand_however_often_the_log_is_opened() {
+    let fs = disk();
+    let wal = open(&fs).unwrap();
+    append(&wal, &body(0)).unwrap();
+    wal.rotate().unwrap();
+    wal.cut_before(2).unwrap();
+    drop(wal);
+    for _ in 0..3 {
+        let log = read_log(&fs, Path::new(DIR), 2, Writers::None).unwrap();
+        assert_eq!((&log.unusable[..], &log.damage[..], log.torn), (&[][..], &[][..], None));
+        assert_eq!(log.last_sequence(), 1);
+        drop(open(&fs).unwrap());
+    }
+}
+
+#[test]
 fn segment_with_both_headers_damaged_is_reported_and_the_rest_is_read() {
     let fs = disk();
     let wal = open(&fs).unwrap();

@@ -1,0 +1,344 @@
+//! `ingest`: a cluster is scraped.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tsdb::{Appender, Db, Labels, ManualClock, Options, SeriesRef, Target, Task};
+use tsdb_bench::cluster::{Arrival, METRICS, Pod, Shape, TARGET_SERIES, Walk, metric, parse_line};
+use tsdb_bench::json::Line;
+use tsdb_bench::measure::{Latencies, Stopwatch, peak_kb, resident_kb};
+use tsdb_bench::{Error, Result};
+
+use crate::open::report;
+use crate::sizes;
+
+/// Milliseconds of the data's time between looks for background work.
+const STEP_MS: i64 = 60_000;
+
+/// What is to be ingested, and how.
+pub struct Plan<'a> {
+    pub dir: &'a Path,
+    pub file: &'a Path,
+    pub series: u64,
+    pub scrapes: u64,
+    pub workers: usize,
+    pub shape: Shape,
+    pub ending: Ending,
+    pub steps: Steps,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Close,
+    Kill,
+}
+
+/// What paces flushes and checkpoints, besides the database's own threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// The time the samples show.
+    Data,
+    /// Nothing.
+    Wall,
+}
+
+/// Ten years, so that nothing is too old.
+pub const RETENTION: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
+
+pub fn run(plan: &Plan<'_>) -> Result<()> {
+    let base_kb = resident_kb()?;
+    let clock = Arc::new(ManualClock::new(plan.shape.start_ms));
+    let options = Options::default()
+        .with_clock(Arc::clone(&clock) as Arc<_>)
+        .with_retention(Some(RETENTION))
+        .with_compaction(false)
+        .with_listener(Some(Arc::new(report)));
+    let db = Db::open(plan.dir, options)?;
+    let run = Run {
+        plan,
+        db: &db,
+        clock: &clock,
+        scrape: AtomicU64::new(0),
+    };
+
+    let mut workers = run.workers();
+    let text = std::fs::read_to_string(plan.file)?;
+    let offsets = target_offsets(&text, plan.series)?;
+    let watch = Stopwatch::start();
+    for_each(&mut workers, |worker| worker.create(&run, &text, &offsets))?;
+    let create = watch.spent();
+    drop((text, offsets));
+    let definition_bytes = db.stats().log_definition_bytes;
+
+    let watch = Stopwatch::start();
+    for_each(&mut workers, |worker| worker.scrape_all(&run))?;
+    let spent = watch.spent();
+    let (rss_kb, peak_kb) = (resident_kb()?, peak_kb()?);
+
+    let samples: u64 = workers.iter().map(|worker| worker.samples).sum();
+    let mut latencies = Latencies::default();
+    workers
+        .iter()
+        .for_each(|worker| latencies.merge(&worker.latencies));
+    let stats = db.stats();
+    let memory = stats.memory;
+    let line = Line::new("ingest")
+        .count("series", plan.series)
+        .count("scrapes", plan.scrapes)
+        .count("workers", plan.workers as u64)
+        .seconds("create_s", create.wall_s)
+        .seconds("create_cpu_s", create.cpu_s)
+        .seconds("wall_s", spent.wall_s)
+        .seconds("cpu_s", spent.cpu_s)
+        .number("samples_per_s", samples as f64 / spent.wall_s)
+        .number("samples_per_cpu_s", samples as f64 / spent.cpu_s)
+        .number("commit_p50_us", latencies.quantile_us(0.5))
+        .number("commit_p99_us", latencies.quantile_us(0.99))
+        .number("commit_max_us", latencies.max_us())
+        .count("base_kb", base_kb)
+        .count("rss_kb", rss_kb)
+        .count("peak_kb", peak_kb)
+        .count(
+            "log_bytes",
+            stats
+                .log_written_bytes
+                .saturating_sub(stats.log_definition_bytes),
+        )
+        .count("definition_bytes", stats.log_definition_bytes)
+        .count("created_definition_bytes", definition_bytes)
+        .count("index_memory_bytes", memory.index_bytes)
+        .count("slot_memory_bytes", memory.slot_bytes)
+        .count("group_memory_bytes", memory.group_bytes)
+        .count("lone_memory_bytes", memory.lone_bytes)
+        .count("samples_in_rows", stats.samples_in_rows)
+        .count("samples_alone", stats.samples_alone)
+        .count("flushes", stats.flushes)
+        .count("checkpoints", stats.checkpoints);
+    drop(workers);
+    match plan.ending {
+        Ending::Close => {
+            db.close()?;
+            Ok(sizes::add(line, plan.dir)?.print()?)
+        }
+        Ending::Kill => {
+            sizes::add(line, plan.dir)?.print()?;
+            Ok(rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            )?)
+        }
+    }
+}
+
+/// What all workers see.
+struct Run<'a> {
+    plan: &'a Plan<'a>,
+    db: &'a Db,
+    clock: &'a ManualClock,
+    /// The newest scrape any worker has begun.
+    scrape: AtomicU64,
+}
+
+impl Run<'_> {
+    /// Deals the targets out round robin.
+    fn workers(&self) -> Vec<Worker> {
+        let mut workers: Vec<Worker> = (0..self.plan.workers).map(Worker::new).collect();
+        for number in 0..self.plan.series.div_ceil(TARGET_SERIES) {
+            let first = number * TARGET_SERIES;
+            let count = (self.plan.series - first).min(TARGET_SERIES) as usize;
+            let target = ScrapedTarget {
+                number,
+                first,
+                count,
+                target: self.db.target(),
+                series: Vec::with_capacity(count),
+                walk: Walk::new(first, count, self.plan.shape.values),
+            };
+            let worker = number as usize % self.plan.workers;
+            workers[worker].targets.push(target);
+        }
+        workers
+    }
+
+    /// Moves the clock on to a scrape, unless another worker is ahead.
+    fn begin_scrape(&self, scrape: u64) {
+        // Relaxed: the clock orders nothing, and the future limit is far wider than the workers are apart.
+        let newest = self.scrape.fetch_max(scrape, Ordering::Relaxed).max(scrape);
+        self.clock.set(self.plan.shape.due(newest));
+    }
+}
+
+/// A target and what the scraper remembers of it.
+struct ScrapedTarget {
+    number: u64,
+    first: u64,
+    count: usize,
+    target: Target,
+    series: Vec<SeriesRef>,
+    walk: Walk,
+}
+
+struct Worker {
+    number: usize,
+    targets: Vec<ScrapedTarget>,
+    values: Vec<f64>,
+    latencies: Latencies,
+    samples: u64,
+}
+
+impl Worker {
+    fn new(number: usize) -> Self {
+        Self {
+            number,
+            targets: Vec::new(),
+            values: Vec::new(),
+            latencies: Latencies::default(),
+            samples: 0,
+        }
+    }
+
+    /// Appends scrape 0 by labels.
+    fn create(&mut self, run: &Run<'_>, text: &str, offsets: &[usize]) -> Result<()> {
+        let shape = &run.plan.shape;
+        let mut appender = run.db.appender()?;
+        for target in &mut self.targets {
+            let timestamp = shape.timestamp(target.number, 0);
+            let count = target.count;
+            self.values.resize(count, 0.0);
+            target.walk.scrape(0, &mut self.values);
+            appender.set_target(&target.target);
+            let lines = text
+                .get(offsets[target.number as usize]..)
+                .ok_or("an offset outside the file")?
+                .lines();
+            for (place, (line, value)) in lines.zip(&self.values).enumerate() {
+                let labels = Labels::from_pairs(parse_line(line))?;
+                target.series.push(appender.append(
+                    &labels,
+                    shape.sample_timestamp(timestamp, place),
+                    *value,
+                )?);
+            }
+            commit(&mut appender, count)?;
+        }
+        Ok(())
+    }
+
+    /// Appends scrapes 1 and up by reference.
+    fn scrape_all(&mut self, run: &Run<'_>) -> Result<()> {
+        let mut stepped_ms = run.plan.shape.start_ms;
+        let mut appender = run.db.appender()?;
+        for scrape in 1..run.plan.scrapes {
+            run.begin_scrape(scrape);
+            for target in &mut self.targets {
+                self.values.resize(target.count, 0.0);
+                target.walk.scrape(scrape, &mut self.values);
+                let start = Instant::now();
+                let appended =
+                    target.append(&run.plan.shape, scrape, &self.values, &mut appender)?;
+                commit(&mut appender, appended)?;
+                self.latencies.add(start.elapsed());
+                self.samples += appended as u64;
+            }
+            let now_ms = run.plan.shape.due(scrape);
+            if self.number == 0 && run.plan.steps == Steps::Data && now_ms - stepped_ms >= STEP_MS {
+                stepped_ms = now_ms;
+                run.db.step(Task::Flush)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ScrapedTarget {
+    /// Stages one scrape; returns how many samples it has.
+    fn append(
+        &mut self,
+        shape: &Shape,
+        scrape: u64,
+        values: &[f64],
+        appender: &mut Appender,
+    ) -> Result<usize> {
+        let timestamp = shape.timestamp(self.number, scrape);
+        appender.set_target(&self.target);
+        let is_whole = shape.arrival == Arrival::Scrape
+            && (shape.churn == 0
+                || !(self.first..)
+                    .take(values.len())
+                    .any(|series| shape.is_replaced(series, scrape)));
+        if is_whole {
+            appender.append_scrape(timestamp, &self.series, values)?;
+            return Ok(values.len());
+        }
+        let mut gone = Vec::new();
+        for (place, (series, value)) in self.series.iter_mut().zip(values).enumerate() {
+            let timestamp = shape.sample_timestamp(timestamp, place);
+            let number = self.first + place as u64;
+            if shape.is_replaced(number, scrape) {
+                gone.push(*series);
+                let pod = Pod::new(number / METRICS).replaced_at(scrape);
+                let labels = Labels::from_pairs(pod.labels(&metric(number % METRICS)))?;
+                *series = appender.append(&labels, timestamp, *value)?;
+            } else {
+                appender.append_ref(*series, timestamp, *value)?;
+            }
+        }
+        for (place, series) in (values.len()..).zip(&gone) {
+            appender.append_ref(
+                *series,
+                shape.sample_timestamp(timestamp, place),
+                tsdb::stale_marker(),
+            )?;
+        }
+        Ok(values.len() + gone.len())
+    }
+}
+
+/// Commits; everything staged must be taken.
+fn commit(appender: &mut Appender, expected: usize) -> Result<()> {
+    let commit = appender.commit()?;
+    if commit.accepted != expected as u64 {
+        let reason = commit.rejected.first();
+        return Err(Error::from(format!(
+            "{} of {expected} samples were taken, {reason:?}",
+            commit.accepted
+        )));
+    }
+    Ok(())
+}
+
+/// Returns where the lines of each target begin.
+fn target_offsets(text: &str, series: u64) -> Result<Vec<usize>> {
+    let mut offsets = Vec::new();
+    let mut number = 0;
+    let mut offset = 0;
+    for line in text.split_inclusive('\n').take(series as usize) {
+        if number % TARGET_SERIES == 0 {
+            offsets.push(offset);
+        }
+        number += 1;
+        offset += line.len();
+    }
+    if number < series {
+        return Err(Error::from(format!(
+            "the file has {number} series, {series} are wanted"
+        )));
+    }
+    Ok(offsets)
+}
+
+/// Runs all workers, each on a thread of its own.
+fn for_each(workers: &mut [Worker], work: impl Fn(&mut Worker) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = workers
+            .iter_mut()
+            .map(|worker| scope.spawn(|| work(worker)))
+            .collect();
+        handles
+            .into_iter()
+            .try_for_each(|handle| handle.join().map_err(|_panic| "a worker panicked")?)
+    })
+}

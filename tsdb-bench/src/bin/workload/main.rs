@@ -1,0 +1,103 @@
+//! Drives a database through a workload and prints what it cost, one JSON object a line.
+//!
+//! | verb | does |
+//! |---|---|
+//! | `gen N FILE` | writes the first N series of the synthetic cluster |
+//! | `ingest DIR SERIES N SCRAPES T0 WORKERS` | creates the series, then appends scrapes |
+//! | `open DIR` | opens a database and reads every sample |
+//! | `checksum N SCRAPES T0` | prints the checksum that `open` must print, straight from the definition |
+//! | `flush DIR` | writes the head into blocks and merges them |
+//! | `select DIR` | runs every matcher set five times |
+//! | `scan DIR` | the same with all samples decoded, for some sets |
+//! | `corpus FILE DIR` | ingests a recorded corpus, flushes, merges, and compares every bit |
+//!
+//! The environment changes the shape of `ingest` and `checksum`: `INTERVAL` in milliseconds, `MODE=lone`, `NOISE=1`,
+//! `CHURN=p` replaces p in 100,000 series at every scrape. `KILL=1` ends `ingest` with SIGKILL. `STEPS=0` leaves flushes
+//! and checkpoints to the wall clock: otherwise one is looked for every minute of the data's time, as a running
+//! database does.
+
+mod corpus;
+mod flush;
+mod ingest;
+mod open;
+mod select;
+mod sizes;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use tsdb_bench::cluster::{self, Arrival, Shape, Values};
+use tsdb_bench::json::Line;
+use tsdb_bench::{Error, Result};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match *arguments.as_slice() {
+        ["gen", count, file] => generate(count.parse()?, Path::new(file)),
+        ["ingest", dir, series, count, scrapes, start, workers] => ingest::run(&ingest::Plan {
+            dir: Path::new(dir),
+            file: Path::new(series),
+            series: count.parse()?,
+            scrapes: scrapes.parse()?,
+            workers: workers.parse()?,
+            shape: shape(start.parse()?)?,
+            ending: if is_set("KILL") { ingest::Ending::Kill } else { ingest::Ending::Close },
+            steps: if std::env::var("STEPS").is_ok_and(|value| value == "0") { ingest::Steps::Wall } else { ingest::Steps::Data },
+        }),
+        ["open", dir] => open::run(Path::new(dir)),
+        ["checksum", series, scrapes, start] => checksum(series.parse()?, scrapes.parse()?, start.parse()?),
+        ["flush", dir] => flush::run(Path::new(dir)),
+        ["select", dir] => select::select(Path::new(dir)),
+        ["scan", dir] => select::scan(Path::new(dir)),
+        ["corpus", file, dir] => corpus::run(Path::new(file), Path::new(dir)),
+        _ => Err("one of: gen N FILE, ingest DIR SERIES N SCRAPES T0 WORKERS, open DIR, checksum N SCRAPES T0, flush DIR, select DIR, \
+                  scan DIR, corpus FILE DIR"
+            .into()),
+    }
+}
+
+fn generate(count: u64, file: &Path) -> Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    cluster::write_series(count, &mut out)?;
+    Ok(out.flush()?)
+}
+
+fn checksum(series: u64, scrapes: u64, start_ms: i64) -> Result<()> {
+    let shape = shape(start_ms)?;
+    let expected = cluster::checksum(&shape, series, scrapes, tsdb::stale_marker());
+    Ok(Line::new("checksum")
+        .count("samples", expected.samples)
+        .hex("checksum", expected.sum)
+        .print()?)
+}
+
+/// Reads the shape of a run from the environment.
+fn shape(start_ms: i64) -> Result<Shape> {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|value| value.parse::<u64>())
+            .transpose()
+    };
+    let mut shape = Shape::new(start_ms);
+    if let Some(interval) = number("INTERVAL")? {
+        shape.interval_ms = interval.try_into()?;
+    }
+    if let Some(churn) = number("CHURN")? {
+        shape.churn = churn;
+    }
+    if is_set("NOISE") {
+        shape.values = Values::Noise;
+    }
+    match std::env::var("MODE").as_deref() {
+        Ok("lone") => shape.arrival = Arrival::Lone,
+        Ok("") | Err(_) => {}
+        Ok(other) => return Err(Error::from(format!("MODE={other}: only `lone` is known"))),
+    }
+    Ok(shape)
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "1")
+}
