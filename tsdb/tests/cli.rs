@@ -4,7 +4,9 @@
 //! `UPDATE_TRANSCRIPTS=1` writes them anew. Sizes, identities and durations are masked: they are not what is tested.
 
 #![expect(clippy::disallowed_methods, reason = "scratch directories and transcripts are no part of a database")]
+#![expect(clippy::unwrap_used, reason = "what a test sets up works, or the test fails")]
 
+use std::fmt::Write;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -110,11 +112,11 @@ fn compare(scratch: &Scratch, name: &str, commands: &[&[&str]]) {
     for args in commands {
         let ended = scratch.run(args);
         let shown: Vec<String> = args.iter().map(|arg| shown(arg)).collect();
-        transcript.push_str(&format!("$ tsdb {}\n{}", shown.join(" "), ended.out));
+        write!(transcript, "$ tsdb {}\n{}", shown.join(" "), ended.out).unwrap();
         if !ended.err.is_empty() {
-            transcript.push_str(&format!("--- standard error ---\n{}", ended.err));
+            write!(transcript, "--- standard error ---\n{}", ended.err).unwrap();
         }
-        transcript.push_str(&format!("--- exit code {} ---\n\n", ended.code));
+        writeln!(transcript, "--- exit code {} ---\n", ended.code).unwrap();
     }
     let transcript = masked(&transcript);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(format!("{name}.txt"));
@@ -142,10 +144,10 @@ fn masked(text: &str) -> String {
         (r#"("[a-z_]*bytes[a-z_]*": )[\d.]+"#, "$1<number>"),
         (r#"("percent": )[\d.]+"#, "$1<number>"),
         (r#"("metric": "\w*(?:bytes|duration_seconds)\w*",\n +"value": )[^\n]+"#, "$1<number>"),
-        (r"(?m)^(\w*(?:bytes|duration_seconds)\w* +\S+) +\S+", "$1  <number>"),
+        (r"(?m)^((?:prometheus_)?tsdb_\w*(?:bytes|duration_seconds)\w* +\S+) +\S+", "$1  <number>"),
         // Columns of ratios stand last in their tables, behind sizes.
         (r"(?m)(<size>) +\d+\.\d\d$", "$1  <number>"),
-        (r"(?m)^(bytes per \w*(?: \w+)?) +\d+\.\d\d$", "$1  <number>"),
+        (r"(?m)^(bytes per (?:block )?sample) +\d+\.\d\d$", "$1  <number>"),
         (r"(?m)(<size>) +\d+\.\d\d +([█·]+)$", "$1  <number>  $2"),
         // What was masked has moved what stands beside it.
         (r"(\S) {2,}", "$1  "),
@@ -256,8 +258,9 @@ fn wrong_command_lines_end_with_2_and_failures_with_1() {
     let scratch = Scratch::new();
     scratch.write("bad.prom", "a 1\nb{c=\"d\" 2\n");
     scratch.write("cut.om", "a 1 1735732800\n");
+    scratch.write("future.prom", "a 1 4102444800000\n");
     scratch.write("differs.prom", "a 1 1735732800000\na 2 1735732800000\n");
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 13] = [
         &["query", "db", "up{"],
         &["query", "db", "up", "--start", "yesterday"],
         &["list", "db", "--output", "yaml"],
@@ -268,6 +271,7 @@ fn wrong_command_lines_end_with_2_and_failures_with_1() {
         &["import", "db", "bad.prom"],
         &["import", "db", "cut.om", "--format", "openmetrics"],
         &["import", "db", "bad.prom", "--label", "=x"],
+        &["import", "db", "future.prom", "--output", "table"],
         &["import", "db", "differs.prom", "--output", "table"],
         &["query", "db", "a", "--output", "csv"],
     ];

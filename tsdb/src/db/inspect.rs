@@ -129,7 +129,11 @@ impl LogReport {
 /// The disk's faults, and [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a log of a later version.
 /// Damage is no error: it is in the report.
 pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
-    let log_dir = dir.as_ref().join(names::LOG);
+    let dir = dir.as_ref();
+    let log_dir = dir.join(names::LOG);
+    if !fs.exists(&log_dir).map_err(|error| Error::io("look for", &log_dir, error))? {
+        return Err(Error::invalid(format!("{} holds no database", dir.display())));
+    }
     let log = read_log(fs, &log_dir, 0, Writers::Perhaps)?;
     let mut report = LogReport {
         segments: all_segments(&log),
@@ -280,6 +284,7 @@ mod tests {
 
     #[test]
     fn directory_without_a_log_is_an_error() {
-        assert!(inspect_log(&SimFs::new(), "/nowhere").is_err());
+        let error = inspect_log(&SimFs::new(), "/nowhere").unwrap_err();
+        assert_eq!(error.to_string(), "/nowhere holds no database");
     }
 }

@@ -38,20 +38,20 @@ fn database(dir: &Path, stats: &Stats) -> Vec<(&'static str, Cell)> {
     let blocks = &stats.blocks;
     let samples = blocks.iter().map(|block| block.samples).sum();
     let size_bytes = blocks.iter().map(|block| block.size_bytes).sum();
-    // A time that is none stands for an empty head.
-    let oldest = blocks.iter().map(|block| block.range.start).chain([stats.head_min_time]).min().filter(|time| *time != i64::MAX);
-    let newest = blocks.iter().map(|block| block.range.end - 1).chain([stats.head_max_time]).max().filter(|time| *time != i64::MIN);
     let time = |time: Option<i64>| time.map_or(Cell::Empty, Cell::Time);
+    let head_is_empty = stats.head_min_time > stats.head_max_time;
+    let head_time = |time: i64| if head_is_empty { Cell::Empty } else { Cell::Time(time) };
     vec![
         ("directory", Cell::text(dir.display().to_string())),
         ("mode", Cell::Text(mode)),
-        ("oldest_ms", time(oldest)),
-        ("newest_ms", time(newest)),
-        ("span_ms", newest.zip(oldest).map_or(Cell::Empty, |(newest, oldest)| Cell::Span(newest.saturating_sub(oldest)))),
         ("last_commit", Cell::Count(stats.last_sequence)),
+        ("head_start_ms", head_time(stats.head_min_time)),
+        ("head_end_ms", head_time(stats.head_max_time.saturating_add(1))),
         ("head_series", Cell::Count(stats.head_series)),
         ("head_samples_in_log", Cell::Count(stats.replayed_samples)),
         ("blocks", Cell::Count(blocks.len() as u64)),
+        ("block_start_ms", time(blocks.iter().map(|block| block.range.start).min())),
+        ("block_end_ms", time(blocks.iter().map(|block| block.range.end).max())),
         ("block_samples", Cell::Count(samples)),
         ("block_size_bytes", Cell::Size(size_bytes)),
         ("bytes_per_block_sample", Cell::per_sample(size_bytes, samples)),

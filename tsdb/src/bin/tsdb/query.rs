@@ -98,12 +98,9 @@ pub(crate) fn for_each_series(
     let mut outcome = Outcome::Done;
     let mut samples = Samples::default();
     for series in selected {
-        let read = series.and_then(|series| {
-            let read = series.read(&mut samples);
-            Ok((series, read))
-        });
-        let damage = match read {
-            Ok((series, read)) => {
+        let damage = match series {
+            Ok(series) => {
+                let read = series.read(&mut samples);
                 if !samples.is_empty() {
                     visit(series.labels(), &mut samples)?;
                 }

@@ -40,6 +40,9 @@ pub(crate) struct Sample<'a> {
     pub(crate) timestamp: Option<Timestamp>,
 }
 
+/// Name and value of a label.
+pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Takes a line apart, which has no line end any more.
 pub(crate) fn parse_line(line: &str, syntax: Syntax) -> Result<Line<'_>, Fault> {
     let mut cursor = Cursor::new(line);
@@ -71,7 +74,7 @@ pub(crate) fn parse_line(line: &str, syntax: Syntax) -> Result<Line<'_>, Fault> 
 }
 
 /// Makes label pairs of the text of a series. Offsets of faults count from the start of that text.
-pub(crate) fn parse_series(text: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Fault> {
+pub(crate) fn parse_series(text: &str) -> Result<Vec<Pair<'_>>, Fault> {
     let mut cursor = Cursor::new(text);
     let mut pairs = Vec::new();
     let name = cursor.take_while(is_name_letter);
