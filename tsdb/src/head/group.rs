@@ -237,11 +237,11 @@ impl GroupState {
         outcome
     }
 
-    /// Returns members that `ids` does not have, with the timestamps of their newest rows.
+    /// Returns members that `ids` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
     fn leaving(&self, ids: &[u64]) -> Vec<(u64, Timestamp)> {
         let staying: HashSet<u64> = ids.iter().copied().collect();
         let members = self.layout.ids().iter().enumerate().filter(|(_, id)| !staying.contains(id));
-        members.filter_map(|(position, &id)| Some((id, self.newest_row_of(position as u16)?))).collect()
+        members.map(|(position, &id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN))).collect()
     }
 
     fn set_layout(&mut self, layout: Arc<Layout>) {

@@ -78,8 +78,11 @@ impl LoneStore {
         self.stripe(slot).lock().get(&slot)?.newest
     }
 
-    /// Notes that a series without a home has samples up to `newest`.
+    /// Notes that a series without a home has samples up to `newest`; [`i64::MIN`] for none.
     pub(crate) fn note_newest(&self, slot: u32, newest: Timestamp) {
+        if newest == i64::MIN {
+            return;
+        }
         let mut stripe = self.stripe(slot).lock();
         let series = stripe.entry(slot).or_default();
         series.newest = series.newest.max(Some(newest));
