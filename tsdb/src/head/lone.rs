@@ -200,6 +200,11 @@ impl LoneStore {
 }
 
 impl LoneSeries {
+    /// Returns the timestamp of the newest sample, or of the newest row in a group the series left.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
     fn has_samples(&self) -> bool {
         self.open.is_some() || !self.late.is_empty() || !self.closed.is_empty()
     }
