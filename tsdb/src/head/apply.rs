@@ -3,11 +3,12 @@
 //! Rows and bases of different groups do not touch each other, so replay reads names, lone samples and tombstones of a
 //! segment first and then applies the groups' sections on several threads ([`ReplayWork`]).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::encoding::Malformed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{Base, DeletedRange, LoneSample, RowSection, Section, sections};
 use crate::time::Timestamp;
 
@@ -29,7 +30,7 @@ enum GroupStep<'a> {
 }
 
 /// What replay met.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct ApplyReport {
     /// Samples in rows and alone.
     pub(crate) samples: u64,
@@ -39,14 +40,17 @@ pub(crate) struct ApplyReport {
     pub(crate) unknown_series: u64,
     /// Sections that are not what the format says though their checksum is right.
     pub(crate) malformed: u64,
+    /// The disk failed to take rows that had to be sealed: replay cannot go on.
+    pub(crate) failure: Option<Error>,
 }
 
 impl ApplyReport {
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.samples += other.samples;
         self.lost_rows += other.lost_rows;
         self.unknown_series += other.unknown_series;
         self.malformed += other.malformed;
+        self.failure = self.failure.take().or(other.failure);
     }
 }
 
@@ -146,6 +150,9 @@ impl Head {
                 GroupStep::Row(row) => self.replay_row(&group, &mut state, sequence, &row, sealer, &mut report),
             }
             drop(state);
+            if report.failure.is_some() {
+                break;
+            }
             latest = Some((id, group));
         }
         report
@@ -167,9 +174,10 @@ impl Head {
 
     fn replay_base(&self, group: &Group, state: &mut GroupState, base: &Base, segment: u64, sealer: &mut Sealer, report: &mut ApplyReport) {
         if state.must_seal_before(base) {
-            let rows = state.open.len() as u64;
-            if state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer).is_err() {
-                report.lost_rows += rows;
+            if let Err(error) = state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer) {
+                // Nothing may go on from here: the base would take the open rows' state away.
+                report.failure = Some(error);
+                return;
             }
         }
         let outcome = state.apply_base(base, segment);
@@ -195,29 +203,28 @@ impl Head {
         }
     }
 
-    /// Ends a replay: homes are the groups' layouts, and groups whose state the log did not tell begin anew.
-    pub(crate) fn finish_replay(&self, sealer: &mut Sealer) -> u64 {
+    /// Ends a replay: homes are the groups' layouts, and groups whose state the log did not tell begin anew. Returns how
+    /// many rows are lost.
+    ///
+    /// # Errors
+    ///
+    /// The disk's, when rows cannot be sealed: they would be lost with the next checkpoint.
+    pub(crate) fn finish_replay(&self, sealer: &mut Sealer) -> Result<u64> {
         let mut lost = 0;
         let groups = self.all_groups();
         let mut slots = self.slots.write();
         for (index, group) in &groups {
             let mut state = group.state.write();
             if !state.is_known && state.open.len() > 0 {
-                let rows = state.open.len() as u64;
-                if state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer).is_err() {
-                    lost += rows;
-                    state.drop_open();
-                }
+                state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer)?;
             }
             lost += state.finish_replay();
             for (position, &id) in state.layout.ids().iter().enumerate() {
                 let Some(slot) = slots.find(id) else { continue };
                 // A series may stand in the old layout of one group and the present one of another: the newest wins.
                 let rival = slots.get(slot).home().filter(|home| home != index);
-                let newer = rival.and_then(|rival| groups.iter().find(|(at, _)| *at == rival)).is_none_or(|(_, rival)| {
-                    rival.state.read().last_timestamp <= state.last_timestamp
-                });
-                if newer {
+                let rival = rival.and_then(|rival| groups.binary_search_by_key(&rival, |(at, _)| *at).ok());
+                if rival.is_none_or(|rival| groups[rival].1.state.read().last_timestamp <= state.last_timestamp) {
                     slots.set_home(slot, *index, position as u16);
                 } else {
                     slots.note_former(slot, *index);
@@ -225,7 +232,48 @@ impl Head {
             }
             note_former_members(&mut slots, *index, &state);
         }
-        lost
+        for (index, group) in &groups {
+            self.release_strangers(*index, group, &mut slots, sealer)?;
+        }
+        drop(slots);
+        self.note_lone_members();
+        Ok(lost)
+    }
+
+    /// Takes members out of a layout whose home is another group by now: only the home's rows are read and compared.
+    fn release_strangers(&self, index: u32, group: &Group, slots: &mut super::Slots, sealer: &mut Sealer) -> Result<()> {
+        let mut state = group.state.write();
+        let is_member = |id: &u64| slots.find(*id).is_none_or(|slot| slots.get(slot).home() == Some(index));
+        if state.layout.ids().iter().all(is_member) {
+            return Ok(());
+        }
+        let ids: Vec<u64> = state.layout.ids().iter().copied().filter(is_member).collect();
+        state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer)?;
+        for (id, newest) in state.change_layout(ids.clone(), &HashMap::new()) {
+            if let Some(slot) = slots.find(id) {
+                self.lone.note_newest(slot, newest);
+            }
+        }
+        for (position, id) in ids.into_iter().enumerate() {
+            if let Some(slot) = slots.find(id) {
+                slots.set_home(slot, index, position as u16);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells groups of members that have newer samples alone: no row may come before those.
+    fn note_lone_members(&self) {
+        let mut floors = Vec::new();
+        self.lone.for_each(|slot, series| floors.extend(series.newest().map(|newest| (slot, newest))));
+        let slots = self.slots.read();
+        let groups = self.groups.read();
+        for (slot, newest) in floors {
+            if let Some(group) = slots.get(slot).home().and_then(|home| groups.get(home)) {
+                let mut state = group.state.write();
+                state.newest = state.newest.max(newest);
+            }
+        }
     }
 }
 

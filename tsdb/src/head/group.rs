@@ -237,11 +237,11 @@ impl GroupState {
         outcome
     }
 
-    /// Returns members that `ids` does not have, with the timestamps of their newest rows.
+    /// Returns members that `ids` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
     fn leaving(&self, ids: &[u64]) -> Vec<(u64, Timestamp)> {
         let staying: HashSet<u64> = ids.iter().copied().collect();
         let members = self.layout.ids().iter().enumerate().filter(|(_, id)| !staying.contains(id));
-        members.filter_map(|(position, &id)| Some((id, self.newest_row_of(position as u16)?))).collect()
+        members.map(|(position, &id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN))).collect()
     }
 
     fn set_layout(&mut self, layout: Arc<Layout>) {
@@ -287,10 +287,10 @@ impl GroupState {
         lost
     }
 
-    /// Attaches a piece of an earlier run. Pieces of a group come in the order in which they were sealed.
+    /// Attaches a piece of an earlier run. They come file by file; the layout is that of the newest.
     pub(crate) fn attach(&mut self, piece: Arc<Piece>) {
         let header = piece.header;
-        if self.layout.ids() != piece.layout.ids() {
+        if header.last_sequence >= self.sealed_through && self.layout.ids() != piece.layout.ids() {
             self.set_layout(Arc::clone(&piece.layout));
             self.state = RowState::new(self.layout.len());
             self.absentees.clear();
@@ -299,7 +299,8 @@ impl GroupState {
         self.last_timestamp = self.last_timestamp.max(header.last_timestamp);
         self.newest = self.newest.max(header.last_timestamp);
         self.sealed_through = self.sealed_through.max(header.last_sequence);
-        Arc::make_mut(&mut self.pieces).push(piece);
+        let at = self.pieces.partition_point(|known| known.header.last_sequence < header.last_sequence);
+        Arc::make_mut(&mut self.pieces).insert(at, piece);
     }
 
     /// Gives the group another list of members, in memory: the next row is preceded by a base. The open rows must have
@@ -359,11 +360,6 @@ impl GroupState {
             self.drop_rows(end);
         }
         Ok(())
-    }
-
-    /// Gives up the open rows.
-    pub(crate) fn drop_open(&mut self) {
-        self.open = Arc::new(OpenRows { width: self.layout.len(), ..OpenRows::default() });
     }
 
     fn drop_rows(&mut self, count: usize) {

@@ -78,8 +78,11 @@ impl LoneStore {
         self.stripe(slot).lock().get(&slot)?.newest
     }
 
-    /// Notes that a series without a home has samples up to `newest`.
+    /// Notes that a series without a home has samples up to `newest`; [`i64::MIN`] for none.
     pub(crate) fn note_newest(&self, slot: u32, newest: Timestamp) {
+        if newest == i64::MIN {
+            return;
+        }
         let mut stripe = self.stripe(slot).lock();
         let series = stripe.entry(slot).or_default();
         series.newest = series.newest.max(Some(newest));
@@ -197,6 +200,11 @@ impl LoneStore {
 }
 
 impl LoneSeries {
+    /// Returns the timestamp of the newest sample, or of the newest row in a group the series left.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
     fn has_samples(&self) -> bool {
         self.open.is_some() || !self.late.is_empty() || !self.closed.is_empty()
     }

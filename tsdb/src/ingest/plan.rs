@@ -68,6 +68,7 @@ struct NewGroup {
     timestamp: Timestamp,
     ids: Vec<u64>,
     slots: Vec<u32>,
+    values: Vec<f64>,
     row: Vec<u8>,
 }
 
@@ -227,9 +228,13 @@ impl Committer {
                 plan.repeat(entry, values[position], value);
                 continue;
             }
-            if plan.founded.iter().any(|group| group.ids.contains(&entry.id)) {
-                // Founded by an earlier batch of this commit: its home is not settled before the frame is applied.
-                plan.push_alone(entry, timestamp, value);
+            if let Some((known_at, known)) = plan.founding_sample(entry.id) {
+                // Its home is not settled before the frame is applied.
+                if known_at == timestamp {
+                    plan.repeat(entry, known, value);
+                } else {
+                    plan.push_alone(entry, timestamp, value);
+                }
                 continue;
             }
             positions.insert(entry.id, ids.len());
@@ -244,7 +249,7 @@ impl Committer {
         self.encoder.encode(&values, &[], &RowState::new(ids.len()), &mut row);
         plan.committed.in_rows += ids.len() as u64;
         let group = Arc::new(Group::new(self.head.next_group_id(), Arc::new(Layout::new(ids.clone()))));
-        plan.founded.push(NewGroup { group, timestamp, ids, slots, row });
+        plan.founded.push(NewGroup { group, timestamp, ids, slots, values, row });
     }
 
     fn judge_late(&self, entry: &Entry, timestamp: Timestamp, value: f64, judge: &Judge, plans: &[GroupPlan<'_>], plan: &mut Plan) -> Result<()> {
@@ -343,6 +348,8 @@ impl Committer {
         let mut state = new.group.state.write();
         state.apply_row(sequence, &new.section()).expect("the row was encoded from this state");
         state.segment = segment;
+        // Members may have newer samples alone, of the same commit: no row may come before them.
+        state.newest = new.slots.iter().filter_map(|&slot| self.head.lone.newest(slot)).fold(state.newest, Timestamp::max);
         drop(state);
         if let Some(target) = &staged.target {
             target.set_group(new.group.id);
@@ -439,6 +446,14 @@ impl NewGroup {
 }
 
 impl Plan {
+    /// Returns the sample of a series in a group that this commit founds.
+    fn founding_sample(&self, id: u64) -> Option<(Timestamp, f64)> {
+        self.founded.iter().find_map(|group| {
+            let position = group.ids.iter().position(|&known| known == id)?;
+            Some((group.timestamp, group.values[position]))
+        })
+    }
+
     fn push_alone(&mut self, entry: &Entry, timestamp: Timestamp, value: f64) {
         if let Some(&bits) = self.taken.get(&(entry.id, timestamp)) {
             self.repeat(entry, f64::from_bits(bits), value);

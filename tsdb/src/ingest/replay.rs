@@ -5,7 +5,7 @@ use crate::head::{ApplyReport, Head, ReplayWork, Sealer};
 use crate::wal::Log;
 
 /// What a replay did and met.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct ReplayReport {
     pub(crate) frames: u64,
     pub(crate) applied: ApplyReport,
@@ -34,21 +34,24 @@ pub(crate) fn replay(
             report.frames += 1;
             head.read_frame(sequence, body, through, &mut work, &mut report.applied);
         }
-        let mut reports = vec![ApplyReport::default(); lanes];
+        let mut reports: Vec<ApplyReport> = (0..lanes).map(|_| ApplyReport::default()).collect();
         let tasks = work.into_iter().zip(&mut sealers).zip(&mut reports).map(|((work, sealer), report)| {
             let number = segment.number;
             Box::new(move || *report = head.apply_work(number, work, sealer)) as Box<dyn FnOnce() + Send + '_>
         });
         run(tasks.collect());
-        for lane in &reports {
+        for lane in reports {
             report.applied.add(lane);
+        }
+        if let Some(failure) = report.applied.failure.take() {
+            return Err(failure);
         }
         done += segment.len();
         if !progress(done, total) {
             return Err(Error::aborted("replay of the log"));
         }
     }
-    report.applied.lost_rows += head.finish_replay(&mut sealers[0]);
+    report.applied.lost_rows += head.finish_replay(&mut sealers[0])?;
     head.publisher.restart(log.last_sequence().max(through));
     Ok(report)
 }
