@@ -3,4 +3,6 @@
 mod support;
 
 mod append;
+#[cfg(feature = "internals")]
+mod fuzz_bodies;
 mod model;

@@ -1,5 +1,4 @@
-//! What the benches and fuzz targets of this repository reach behind the public surface. Anything here may change at
-//! any time.
+//! Merging without a planner.
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,0 +1,74 @@
+//! The bodies of the fuzz targets over seeded bytes and over what fuzzers found worth keeping.
+//!
+//! `FUZZ_RUNS` in the environment says how many seeds each body gets.
+
+use std::path::Path;
+
+use tsdb::internals::fuzz::{Body, TARGETS};
+
+/// Seeds of each body unless the environment says otherwise.
+const RUNS: u64 = 300;
+
+/// Returns bytes of a length that depends on the seed; half of them lean to small numbers, as inputs of formats do.
+fn bytes(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        // splitmix64
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    };
+    let len = next() % (1 << (next() % 10));
+    let leans = next().is_multiple_of(2);
+    let mut byte = || {
+        let bits = next();
+        if leans && !bits.is_multiple_of(4) {
+            (bits >> 8 & 7) as u8
+        } else {
+            (bits >> 8) as u8
+        }
+    };
+    (0..len).map(|_| byte()).collect()
+}
+
+fn run(name: &str) {
+    let (_, body): (_, Body) = *TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a target of this name");
+    let runs = std::env::var("FUZZ_RUNS")
+        .map_or(RUNS, |runs| runs.parse().expect("FUZZ_RUNS is a number"));
+    for seed in 0..runs {
+        // Captured unless the test fails, and then the last line is the seed to look at.
+        println!("{name}: seed {seed}");
+        body(&bytes(seed));
+    }
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/seeds")
+        .join(name);
+    for file in std::fs::read_dir(kept).into_iter().flatten() {
+        let path = file.expect("a directory can be listed to its end").path();
+        println!("{}", path.display());
+        body(&std::fs::read(&path).expect("a file that is listed"));
+    }
+}
+
+/// Declares a test for each body, so that they run side by side.
+macro_rules! bodies {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            run(stringify!($name));
+        })*
+
+        #[test]
+        fn every_target_has_a_test() {
+            let tested = [$(stringify!($name)),*];
+            assert!(TARGETS.iter().map(|(name, _)| *name).eq(tested));
+        }
+    };
+}
+
+bodies!(gorilla dense column row piece frame log series_store index block tombstones checkpoint selector lone_file operations);
