@@ -135,6 +135,20 @@ fn example() -> Model {
                 .collect(),
         );
     }
+    let packets = |step: i64| (step << 20) + (step.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 46);
+    for (name, more) in [
+        ("packets_in", (|_| 0) as fn(i64) -> i64),
+        ("packets_lost", |_| 1000),
+        ("packets_out", |step| step * step % 31),
+    ] {
+        let counted = (0..30).map(|step| (step * 15_000 + 7, packets(step) + more(step)));
+        model.insert(
+            labels(name, "a"),
+            counted
+                .map(|(t, count)| (t, (count as f64).to_bits()))
+                .collect(),
+        );
+    }
     model.insert(
         labels("one", "a"),
         BTreeMap::from([(RANGE.end - 1, 5f64.to_bits())]),
@@ -166,7 +180,7 @@ fn block_reads_back_what_was_written() {
         let meta = block.meta().clone();
         assert_eq!(
             (meta.series, meta.samples, meta.flushed_through),
-            (10, 3 * 66 + 1, 77)
+            (13, 3 * 66 + 90 + 1, 77)
         );
         assert_eq!(meta.sources, [ulid()]);
         assert_eq!(block.verify().damaged.len(), 0);

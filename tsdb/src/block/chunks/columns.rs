@@ -86,8 +86,8 @@ impl ColumnsReader {
 
     fn decode(&self, number: u32, entry: &ColumnEntry) -> Result<Column> {
         let path = self.directory.path();
-        let bytes = read_checked(&self.file, path, entry.offset, entry.len)?;
-        let corruption = |what| Error::corruption(path, entry.offset, what);
+        let bytes = read_checked(&self.file, path, entry.extent)?;
+        let corruption = |what| Error::corruption(path, entry.extent.offset, what);
         // The count was checked against the longest column there is.
         let mut timestamps = Vec::with_capacity(entry.count);
         column::decode(&bytes, entry.count, &mut timestamps)

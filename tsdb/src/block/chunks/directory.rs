@@ -1,5 +1,6 @@
 //! The records of the two directories: where the chunks of a series lie, and where a timestamp column lies.
 
+use crate::chunk::dense;
 use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint};
 use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::time::Timestamp;
@@ -12,25 +13,62 @@ pub(super) const CHUNK_BYTES_MAX: usize = 1 << 20;
 
 /// One chunk of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ChunkEntry<'a> {
+pub(crate) struct ChunkEntry {
     pub(crate) form: Form,
-    pub(crate) place: Place<'a>,
+    pub(crate) place: Place,
 }
 
 /// How a chunk is encoded, and what reading it needs to know beside its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Values; the timestamps are those of a column.
-    Dense { column: u32 },
+    /// Values; the timestamps are those of a column. If there is a base, they are the difference to that chunk.
+    Dense { column: u32, base: Option<Extent> },
     /// Timestamps and values.
     Gorilla { first: Timestamp, last: Timestamp },
 }
 
 /// Where the bytes of a chunk are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    Inline(&'a [u8]),
-    File { offset: u64, len: usize },
+pub(crate) enum Place {
+    Inline(Inline),
+    File(Extent),
+}
+
+/// A chunk in the file: its bytes, with the checksum behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) offset: u64,
+    pub(crate) len: usize,
+}
+
+/// A chunk in the directory, 1 to [`INLINE_BYTES_MAX`] bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inline {
+    len: u8,
+    bytes: [u8; INLINE_BYTES_MAX],
+}
+
+impl Extent {
+    /// Returns the end of the chunk, checksum included.
+    fn end(self) -> u64 {
+        self.offset.saturating_add(self.len as u64 + 4)
+    }
+}
+
+impl Inline {
+    /// Returns `None` if the chunk is too long, or empty.
+    pub(super) fn new(chunk: &[u8]) -> Option<Self> {
+        let mut bytes = [0; INLINE_BYTES_MAX];
+        bytes.get_mut(..chunk.len())?.copy_from_slice(chunk);
+        (!chunk.is_empty()).then_some(Self {
+            len: chunk.len() as u8,
+            bytes,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
 }
 
 /// What deltas refer to; anew in each page, and times anew in each record.
@@ -49,6 +87,8 @@ const PLACE_FAR: u8 = 3;
 const GORILLA: u8 = 0x04;
 const INLINE_SHIFT: u32 = 3;
 const INLINE_MASK: u8 = 0x0f;
+/// Takes the place of the length of an inline chunk, which says by itself that it is a difference.
+const DIFFERENCE: u8 = 0x08;
 const MORE: u8 = 0x80;
 
 impl State {
@@ -65,50 +105,68 @@ impl State {
         self.time = self.base;
     }
 
-    fn pass(&mut self, offset: u64, len: usize) {
-        // Behind the chunk and its checksum. A chunk stored before is pointed back at, and does not move the position.
-        self.offset = self.offset.max(offset.saturating_add(len as u64 + 4));
+    fn pass(&mut self, extent: Extent) {
+        // A chunk stored before is pointed back at, and does not move the position.
+        self.offset = self.offset.max(extent.end());
+    }
+
+    /// What the distance of a base is counted back from: the chunk itself if it is in the file.
+    fn difference_at(&self, place: &Place) -> u64 {
+        match place {
+            Place::Inline(_) => self.offset,
+            Place::File(extent) => extent.offset,
+        }
     }
 }
 
 /// Appends the record of one series.
-pub(super) fn put_series(out: &mut Vec<u8>, state: &mut State, chunks: &[ChunkEntry<'_>]) {
+pub(super) fn put_series(out: &mut Vec<u8>, state: &mut State, chunks: &[ChunkEntry]) {
     state.begin_record();
     for (position, chunk) in chunks.iter().enumerate() {
-        let place = match chunk.place {
-            // At most INLINE_BYTES_MAX, which fits the four bits.
-            Place::Inline(bytes) => PLACE_INLINE | (bytes.len() as u8) << INLINE_SHIFT,
-            Place::File { offset, .. } if offset == state.offset => PLACE_NEXT,
-            Place::File { .. } => PLACE_FAR,
-        };
-        let form = if matches!(chunk.form, Form::Gorilla { .. }) {
-            GORILLA
-        } else {
-            0
-        };
         let more = if position + 1 < chunks.len() { MORE } else { 0 };
-        out.push(place | form | more);
-        match chunk.form {
-            Form::Dense { column } => {
-                put_varint(out, i64::from(column) - i64::from(state.column));
-                state.column = column;
-            }
-            Form::Gorilla { first, last } => {
-                put_varint(out, first.wrapping_sub(state.time));
-                put_uvarint(out, last.wrapping_sub(first) as u64);
-                state.time = last;
-            }
+        put_chunk(out, state, chunk, more);
+    }
+}
+
+fn put_chunk(out: &mut Vec<u8>, state: &mut State, chunk: &ChunkEntry, more: u8) {
+    let (gorilla, base) = match chunk.form {
+        Form::Dense { base, .. } => (0, base),
+        Form::Gorilla { .. } => (GORILLA, None),
+    };
+    let difference = if base.is_some() { DIFFERENCE } else { 0 };
+    let place = match &chunk.place {
+        Place::Inline(inline) => PLACE_INLINE | inline.len << INLINE_SHIFT,
+        Place::File(extent) if extent.offset == state.offset => PLACE_NEXT | difference,
+        Place::File(_) => PLACE_FAR | difference,
+    };
+    out.push(place | gorilla | more);
+    match chunk.form {
+        Form::Dense { column, .. } => {
+            put_varint(out, i64::from(column) - i64::from(state.column));
+            state.column = column;
         }
-        match chunk.place {
-            Place::Inline(bytes) => out.extend_from_slice(bytes),
-            Place::File { offset, len } => {
-                if place == PLACE_FAR {
-                    put_varint(out, offset.wrapping_sub(state.offset) as i64);
-                }
-                put_uvarint(out, len as u64);
-                state.pass(offset, len);
-            }
+        Form::Gorilla { first, last } => {
+            put_varint(out, first.wrapping_sub(state.time));
+            put_uvarint(out, last.wrapping_sub(first) as u64);
+            state.time = last;
         }
+    }
+    match &chunk.place {
+        Place::Inline(inline) => out.extend_from_slice(inline.bytes()),
+        Place::File(extent) => {
+            if place & PLACE_MASK == PLACE_FAR {
+                put_varint(out, extent.offset.wrapping_sub(state.offset) as i64);
+            }
+            put_uvarint(out, extent.len as u64);
+        }
+    }
+    if let Some(base) = base {
+        let distance = state.difference_at(&chunk.place).wrapping_sub(base.offset);
+        put_uvarint(out, distance);
+        put_uvarint(out, base.len as u64);
+    }
+    if let Place::File(extent) = chunk.place {
+        state.pass(extent);
     }
 }
 
@@ -163,7 +221,7 @@ impl<'a> SeriesRecords<'a> {
     }
 
     /// Appends the chunks of the next record.
-    pub(super) fn read(&mut self, out: &mut Vec<ChunkEntry<'a>>) -> Result<(), Malformed> {
+    pub(super) fn read(&mut self, out: &mut Vec<ChunkEntry>) -> Result<(), Malformed> {
         self.state.begin_record();
         loop {
             let (chunk, more) = self.chunk()?;
@@ -174,52 +232,87 @@ impl<'a> SeriesRecords<'a> {
         }
     }
 
-    fn chunk(&mut self) -> Result<(ChunkEntry<'a>, bool), Malformed> {
-        let reader = &mut self.reader;
-        let tag = reader.u8()?;
-        let inline_len = usize::from(tag >> INLINE_SHIFT & INLINE_MASK);
-        let form = if tag & GORILLA == 0 {
-            let column = i64::from(self.state.column).checked_add(reader.varint()?);
-            let column = column.and_then(|column| u32::try_from(column).ok());
-            self.state.column = column.ok_or(reader.malformed("column is out of bounds"))?;
-            Form::Dense {
-                column: self.state.column,
-            }
+    fn chunk(&mut self) -> Result<(ChunkEntry, bool), Malformed> {
+        let tag = self.reader.u8()?;
+        let mut form = if tag & GORILLA == 0 {
+            self.dense()?
         } else {
-            let first = self.state.time.wrapping_add(reader.varint()?);
-            let last = first.wrapping_add(reader.uvarint()? as i64);
-            if last < first {
-                return Err(reader.malformed("chunk ends before it begins"));
-            }
-            self.state.time = last;
-            Form::Gorilla { first, last }
+            self.gorilla()?
         };
-        let place = match (tag & PLACE_MASK, inline_len) {
-            (PLACE_INLINE, 1..=INLINE_BYTES_MAX) => Place::Inline(reader.bytes(inline_len)?),
-            (PLACE_NEXT, 0) => self.file(self.state.offset)?,
-            (PLACE_FAR, 0) => {
-                let offset = self.state.offset.wrapping_add(reader.varint()? as u64);
-                self.file(offset)?
+        let detail = tag >> INLINE_SHIFT & INLINE_MASK;
+        let is_flagged = detail << INLINE_SHIFT == DIFFERENCE;
+        let place = match tag & PLACE_MASK {
+            PLACE_INLINE => self.inline(detail.into())?,
+            PLACE_NEXT if detail == 0 || is_flagged => self.file(self.state.offset)?,
+            PLACE_FAR if detail == 0 || is_flagged => {
+                let distance = self.reader.varint()? as u64;
+                self.file(self.state.offset.wrapping_add(distance))?
             }
-            _ => return Err(reader.malformed("no such place of a chunk")),
+            _ => return Err(self.reader.malformed("no such place of a chunk")),
         };
+        let is_difference = match &place {
+            Place::Inline(inline) => dense::is_difference(inline.bytes()),
+            Place::File(_) => is_flagged,
+        };
+        match &mut form {
+            Form::Dense { base, .. } if is_difference => *base = Some(self.base(&place)?),
+            Form::Gorilla { .. } if is_flagged && matches!(place, Place::File(_)) => {
+                return Err(self.reader.malformed("a Gorilla chunk is no difference"));
+            }
+            Form::Dense { .. } | Form::Gorilla { .. } => {}
+        }
+        if let Place::File(extent) = place {
+            self.state.pass(extent);
+        }
         Ok((ChunkEntry { form, place }, tag & MORE != 0))
     }
 
-    fn file(&mut self, offset: u64) -> Result<Place<'a>, Malformed> {
-        let len = self
-            .reader
-            .uvarint_max(CHUNK_BYTES_MAX, "chunk is too long")?;
-        self.state.pass(offset, len);
-        Ok(Place::File { offset, len })
+    fn dense(&mut self) -> Result<Form, Malformed> {
+        let column = i64::from(self.state.column).checked_add(self.reader.varint()?);
+        let column = column.and_then(|column| u32::try_from(column).ok());
+        let column = column.ok_or(self.reader.malformed("column is out of bounds"))?;
+        self.state.column = column;
+        Ok(Form::Dense { column, base: None })
+    }
+
+    fn gorilla(&mut self) -> Result<Form, Malformed> {
+        let first = self.state.time.wrapping_add(self.reader.varint()?);
+        let last = first.wrapping_add(self.reader.uvarint()? as i64);
+        if last < first {
+            return Err(self.reader.malformed("chunk ends before it begins"));
+        }
+        self.state.time = last;
+        Ok(Form::Gorilla { first, last })
+    }
+
+    fn inline(&mut self, len: usize) -> Result<Place, Malformed> {
+        let inline = Inline::new(self.reader.bytes(len)?);
+        let inline = inline.ok_or(self.reader.malformed("no such length of an inline chunk"))?;
+        Ok(Place::Inline(inline))
+    }
+
+    fn file(&mut self, offset: u64) -> Result<Place, Malformed> {
+        let len = self.len()?;
+        Ok(Place::File(Extent { offset, len }))
+    }
+
+    fn base(&mut self, place: &Place) -> Result<Extent, Malformed> {
+        let distance = self.reader.uvarint()?;
+        let offset = self.state.difference_at(place).wrapping_sub(distance);
+        let len = self.len()?;
+        Ok(Extent { offset, len })
+    }
+
+    fn len(&mut self) -> Result<usize, Malformed> {
+        self.reader
+            .uvarint_max(CHUNK_BYTES_MAX, "chunk is too long")
     }
 }
 
 /// One timestamp column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ColumnEntry {
-    pub(super) offset: u64,
-    pub(super) len: usize,
+    pub(super) extent: Extent,
     pub(super) count: usize,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
@@ -228,12 +321,12 @@ pub(super) struct ColumnEntry {
 /// Appends the record of one column.
 pub(super) fn put_column(out: &mut Vec<u8>, state: &mut State, column: &ColumnEntry) {
     // Columns are written in the order of their numbers.
-    put_uvarint(out, column.offset - state.offset);
-    put_uvarint(out, column.len as u64);
+    put_uvarint(out, column.extent.offset - state.offset);
+    put_uvarint(out, column.extent.len as u64);
     put_uvarint(out, column.count as u64);
     put_varint(out, column.first.wrapping_sub(state.base));
     put_uvarint(out, column.last.wrapping_sub(column.first) as u64);
-    state.pass(column.offset, column.len);
+    state.pass(column.extent);
 }
 
 /// Reads the record `skipped` records behind the one `reader` stands at, which is the first of a page.
@@ -261,10 +354,10 @@ fn take_column(reader: &mut ByteReader<'_>, state: &mut State) -> Result<ColumnE
     if count == 0 || last < first {
         return Err(reader.malformed("column has no timestamps"));
     }
-    state.pass(offset, len);
+    let extent = Extent { offset, len };
+    state.pass(extent);
     Ok(ColumnEntry {
-        offset,
-        len,
+        extent,
         count,
         first,
         last,
@@ -277,74 +370,50 @@ mod tests {
 
     const BASE: Timestamp = 1_000_000;
 
-    fn records() -> Vec<Vec<ChunkEntry<'static>>> {
-        let dense = |column, place| ChunkEntry {
-            form: Form::Dense { column },
-            place,
-        };
-        let gorilla = |first, last, place| ChunkEntry {
-            form: Form::Gorilla { first, last },
-            place,
-        };
+    fn file(offset: u64, len: usize) -> Place {
+        Place::File(Extent { offset, len })
+    }
+
+    fn inline(bytes: &[u8]) -> Place {
+        Place::Inline(Inline::new(bytes).unwrap())
+    }
+
+    fn dense(column: u32, place: Place) -> ChunkEntry {
+        let form = Form::Dense { column, base: None };
+        ChunkEntry { form, place }
+    }
+
+    fn difference(column: u32, place: Place, offset: u64, len: usize) -> ChunkEntry {
+        let base = Some(Extent { offset, len });
+        let form = Form::Dense { column, base };
+        ChunkEntry { form, place }
+    }
+
+    fn gorilla(first: Timestamp, last: Timestamp, place: Place) -> ChunkEntry {
+        let form = Form::Gorilla { first, last };
+        ChunkEntry { form, place }
+    }
+
+    fn records() -> Vec<Vec<ChunkEntry>> {
         vec![
-            vec![dense(3, Place::Inline(&[1, 2, 3]))],
+            vec![dense(3, inline(&[1, 2, 3]))],
+            // At the start of a page nothing is behind: the distance wraps.
+            vec![difference(3, inline(&[0xc0, 1, 1, 2]), 900, 30)],
+            vec![dense(0, file(16, 100)), dense(4, file(120, 9))],
+            // Shared with the series before, then on where the file went on, with a gap.
+            vec![dense(u32::MAX, file(16, 100))],
             vec![
-                dense(
-                    0,
-                    Place::File {
-                        offset: 16,
-                        len: 100,
-                    },
-                ),
-                dense(
-                    4,
-                    Place::File {
-                        offset: 120,
-                        len: 9,
-                    },
-                ),
+                dense(1, file(133, 20)),
+                difference(1, file(157, 13), 16, 100),
             ],
-            // Shared with the second series, then on where the file went on, with a gap.
-            vec![dense(
-                u32::MAX,
-                Place::File {
-                    offset: 16,
-                    len: 100,
-                },
-            )],
-            vec![dense(
-                1,
-                Place::File {
-                    offset: 133,
-                    len: 20,
-                },
-            )],
-            vec![dense(
-                1,
-                Place::File {
-                    offset: 500,
-                    len: 20,
-                },
-            )],
+            vec![difference(1, file(500, 20), 133, 20)],
+            vec![difference(1, inline(&[0xe5; INLINE_BYTES_MAX]), 133, 20)],
             vec![
-                gorilla(BASE, BASE + 5, Place::Inline(&[7; INLINE_BYTES_MAX])),
-                gorilla(
-                    BASE - 1,
-                    i64::MAX,
-                    Place::File {
-                        offset: u64::MAX - 9,
-                        len: 5,
-                    },
-                ),
+                // The first byte of a Gorilla chunk may be any.
+                gorilla(BASE, BASE + 5, inline(&[0xff; INLINE_BYTES_MAX])),
+                gorilla(BASE - 1, i64::MAX, file(u64::MAX - 9, 5)),
             ],
-            vec![gorilla(
-                i64::MIN,
-                i64::MAX,
-                Place::File {
-                    offset: 524,
-                    len: 1,
-                },
-            )],
+            vec![gorilla(i64::MIN, i64::MAX, file(524, 1))],
         ]
     }
 
@@ -373,32 +442,34 @@ mod tests {
     fn neighbours_cost_few_bytes() {
         let mut out = Vec::new();
         let mut state = State::new(BASE);
-        let place = Place::File {
-            offset: 16,
-            len: 100,
-        };
-        put_series(
-            &mut out,
-            &mut state,
-            &[ChunkEntry {
-                form: Form::Dense { column: 0 },
-                place,
-            }],
-        );
+        put_series(&mut out, &mut state, &[dense(0, file(16, 100))]);
         let before = out.len();
-        let place = Place::File {
-            offset: 120,
-            len: 100,
-        };
+        put_series(&mut out, &mut state, &[dense(1, file(120, 100))]);
+        assert_eq!(out.len() - before, 3);
         put_series(
             &mut out,
             &mut state,
-            &[ChunkEntry {
-                form: Form::Dense { column: 1 },
-                place,
-            }],
+            &[difference(1, file(224, 50), 120, 100)],
         );
-        assert_eq!(out.len() - before, 3);
+        assert_eq!(out.len() - before, 3 + 5);
+    }
+
+    #[test]
+    fn only_dense_chunks_are_differences() {
+        let mut out = Vec::new();
+        put_series(
+            &mut out,
+            &mut State::new(BASE),
+            &[gorilla(BASE, BASE, file(0, 9))],
+        );
+        assert_eq!(out[0], PLACE_NEXT | GORILLA);
+        out[0] |= DIFFERENCE;
+        out.extend([0, 9]);
+        assert!(
+            SeriesRecords::new(ByteReader::new(&out), BASE)
+                .skip(1)
+                .is_err()
+        );
     }
 
     #[test]
@@ -433,22 +504,28 @@ mod tests {
     fn columns_come_back_from_any_position() {
         let columns = [
             ColumnEntry {
-                offset: 16,
-                len: 10,
+                extent: Extent {
+                    offset: 16,
+                    len: 10,
+                },
                 count: 1,
                 first: BASE - 1,
                 last: BASE - 1,
             },
             ColumnEntry {
-                offset: 30,
-                len: 10,
+                extent: Extent {
+                    offset: 30,
+                    len: 10,
+                },
                 count: CHUNK_SAMPLES_MAX,
                 first: BASE,
                 last: BASE + 7_200_000,
             },
             ColumnEntry {
-                offset: 1000,
-                len: 1,
+                extent: Extent {
+                    offset: 1000,
+                    len: 1,
+                },
                 count: 2,
                 first: i64::MIN,
                 last: i64::MAX,

@@ -8,6 +8,8 @@ use crate::encoding::{ByteReader, Malformed, crc32, seal};
 use crate::error::{Error, Result};
 use crate::fs::MappedFile;
 
+use super::directory::Extent;
+
 /// Enough that checksum and table entry cost an eighth of a byte per record, few enough that a lookup which skips half a
 /// page stays well below the time to decode one chunk.
 pub(crate) const RECORDS_PER_PAGE: u32 = 64;
@@ -221,8 +223,7 @@ pub(crate) fn read<'a>(
 pub(crate) fn read_checked<'a>(
     file: &'a MappedFile,
     path: &Path,
-    offset: u64,
-    len: usize,
+    Extent { offset, len }: Extent,
 ) -> Result<Cow<'a, [u8]>> {
     let sealed_len = len
         .checked_add(CRC_BYTES as usize)

@@ -13,7 +13,7 @@ use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
 use super::columns::{ColumnsReader, is_ascending};
-use super::directory::{ChunkEntry, Form, Place, RecordPlace, SeriesRecords};
+use super::directory::{ChunkEntry, Extent, Form, Place, RecordPlace, SeriesRecords};
 use super::layout::{self, Footer, HeaderFault};
 use super::pages::{Page, PagesReader, RECORDS_PER_PAGE, read, read_checked};
 
@@ -133,14 +133,14 @@ impl ChunksReader {
     }
 
     /// Reads the chunk's samples inside `range` to the end of `out`.
-    fn read(&self, chunk: &ChunkEntry<'_>, range: TimeRange, out: &mut Samples) -> Result<()> {
+    fn read(&self, chunk: &ChunkEntry, range: TimeRange, out: &mut Samples) -> Result<()> {
         match chunk.form {
-            Form::Dense { column } => self.read_dense(column, chunk.place, range, out),
+            Form::Dense { column, base } => self.read_dense(column, base, &chunk.place, range, out),
             Form::Gorilla { first, last } => {
                 if !range.overlaps(&TimeRange::closed(first, last)) {
                     return Ok(());
                 }
-                self.read_gorilla(chunk.place, range, out)
+                self.read_gorilla(&chunk.place, range, out)
             }
         }
     }
@@ -148,7 +148,8 @@ impl ChunksReader {
     fn read_dense(
         &self,
         column: u32,
-        place: Place<'_>,
+        base: Option<Extent>,
+        place: &Place,
         range: TimeRange,
         out: &mut Samples,
     ) -> Result<()> {
@@ -162,12 +163,16 @@ impl ChunksReader {
             return Ok(());
         }
         let start = out.values.len();
-        let decoded = self.with_bytes(place, |bytes| {
-            dense::decode(bytes, timestamps.len(), &mut out.values)
-        });
-        if let Err(error) = decoded {
-            out.values.truncate(start);
-            return Err(error);
+        match base {
+            None => self.with_bytes(place, |bytes| {
+                dense::decode(bytes, timestamps.len(), &mut out.values)
+            })?,
+            Some(base) => {
+                let base = read_checked(&self.file, &self.path, base)?;
+                self.with_bytes(place, |bytes| {
+                    dense::decode_difference(bytes, &base, timestamps.len(), &mut out.values)
+                })?;
+            }
         }
         out.values.truncate(start + to);
         if from > 0 {
@@ -177,7 +182,7 @@ impl ChunksReader {
         Ok(())
     }
 
-    fn read_gorilla(&self, place: Place<'_>, range: TimeRange, out: &mut Samples) -> Result<()> {
+    fn read_gorilla(&self, place: &Place, range: TimeRange, out: &mut Samples) -> Result<()> {
         let mut decoded = Samples::default();
         self.with_bytes(place, |bytes| gorilla::decode(bytes, &mut decoded))?;
         if !is_ascending(&decoded.timestamps) {
@@ -200,21 +205,19 @@ impl ChunksReader {
     /// Decodes the bytes of a chunk; they are verified before: here, or with the page they stand in.
     fn with_bytes(
         &self,
-        place: Place<'_>,
+        place: &Place,
         decode: impl FnOnce(&[u8]) -> Result<(), Malformed>,
     ) -> Result<()> {
         let decoded = match place {
-            Place::Inline(bytes) => decode(bytes),
-            Place::File { offset, len } => {
-                decode(&read_checked(&self.file, &self.path, offset, len)?)
-            }
+            Place::Inline(inline) => decode(inline.bytes()),
+            Place::File(extent) => decode(&read_checked(&self.file, &self.path, *extent)?),
         };
         decoded.map_err(|malformed| self.corruption_at(place, malformed.what))
     }
 
-    fn corruption_at(&self, place: Place<'_>, what: &str) -> Error {
+    fn corruption_at(&self, place: &Place, what: &str) -> Error {
         let offset = match place {
-            Place::File { offset, .. } => offset,
+            Place::File(extent) => extent.offset,
             Place::Inline(_) => 0,
         };
         Error::corruption(&self.path, offset, what)
@@ -258,7 +261,7 @@ impl SeriesChunks<'_> {
         let mut extent: Option<TimeRange> = None;
         for chunk in self.entries()? {
             let (first, last) = match chunk.form {
-                Form::Dense { column } => {
+                Form::Dense { column, .. } => {
                     let entry = self.reader.columns.entry(column)?;
                     (entry.first, entry.last)
                 }
@@ -288,7 +291,7 @@ impl SeriesChunks<'_> {
                 out.truncate(start);
                 report(
                     self.reader
-                        .corruption_at(chunk.place, "chunk begins before its neighbour ends"),
+                        .corruption_at(&chunk.place, "chunk begins before its neighbour ends"),
                 );
                 continue;
             }
@@ -301,14 +304,14 @@ impl SeriesChunks<'_> {
         }
     }
 
-    fn entries(&self) -> Result<Vec<ChunkEntry<'_>>> {
+    fn entries(&self) -> Result<Vec<ChunkEntry>> {
         let mut entries = Vec::with_capacity(1);
         self.read_entries(&mut entries)
             .map_err(|malformed| self.page.corruption(malformed))?;
         Ok(entries)
     }
 
-    fn read_entries<'a>(&'a self, out: &mut Vec<ChunkEntry<'a>>) -> Result<(), Malformed> {
+    fn read_entries(&self, out: &mut Vec<ChunkEntry>) -> Result<(), Malformed> {
         let first_of_page = self.series - self.series % RECORDS_PER_PAGE;
         let left_off = *self.walk.0.lock();
         let left_off = left_off.filter(|(next, _)| (first_of_page..=self.series).contains(next));

@@ -1,7 +1,9 @@
 use std::path::Path;
 
 use super::*;
-use crate::chunk::ChunkEncoding;
+use crate::block::FileMeta;
+use crate::chunk::{ChunkEncoding, dense};
+use crate::error::ErrorKind;
 use crate::fs::{Fs, SimFs, Ulid};
 use crate::sample::Samples;
 use crate::time::TimeRange;
@@ -46,8 +48,51 @@ fn scraped(count: i64, value: impl Fn(i64) -> f64) -> Samples {
 }
 
 fn example() -> Vec<Samples> {
-    let odd = [1.5, 1e300, f64::from_bits(0x7ff8_0000_0000_beef)];
-    vec![scraped(3, |_| 7.0), scraped(3, |step| odd[step as usize])]
+    let odd = [1.5f64.to_bits(), 1e300f64.to_bits(), 0x7ff8_0000_0000_beef];
+    let near = |distances: [u64; 3]| {
+        scraped(3, |step| {
+            let step = step as usize;
+            f64::from_bits(odd[step] + distances[step])
+        })
+    };
+    vec![
+        scraped(3, |_| 7.0),
+        near([0; 3]),
+        near([1, 1, 1]),
+        near([0, 0xc0_ffee_c0ff, 0]),
+    ]
+}
+
+/// A counter whose steps are hard to guess.
+fn counter(step: i64) -> f64 {
+    let noise = (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
+    (step << 20) as f64 + noise as f64
+}
+
+/// A counter, what is nearly the same, what is nearly the opposite, and what is always a bit more.
+fn alike(count: i64) -> [Samples; 4] {
+    [
+        scraped(count, counter),
+        scraped(count, |step| counter(step) + (step * step % 31) as f64),
+        scraped(count, |step| 1e9 - counter(step) + (step % 7) as f64),
+        scraped(count, |step| counter(step) + 1000.0),
+    ]
+}
+
+fn later(samples: &Samples) -> Samples {
+    let mut later = samples.clone();
+    later
+        .timestamps
+        .iter_mut()
+        .for_each(|timestamp| *timestamp += 1);
+    later
+}
+
+fn assert_reads_back(reader: &ChunksReader, series: &[Samples]) {
+    for (number, samples) in series.iter().enumerate() {
+        let read = read(reader, number as u32, TimeRange::ALL);
+        assert_eq!(bits(&read), bits(samples), "series {number}");
+    }
 }
 
 /// The worked example of the format document.
@@ -77,12 +122,91 @@ fn documented_example_is_what_we_read_and_write() {
     let mut file = FileWriter::create(&fs, path).unwrap();
     file.append(&documented()).unwrap();
     let reader = ChunksReader::open(&fs, path, ULID, file.finish().unwrap()).unwrap();
-    for (series, samples) in example().iter().enumerate() {
-        assert_eq!(
-            bits(&read(&reader, series as u32, TimeRange::ALL)),
-            bits(samples)
-        );
+    assert_reads_back(&reader, &example());
+}
+
+#[test]
+fn series_that_move_alike_are_stored_as_differences() {
+    let (plain, _) = write(&SimFs::new(), ChunkEncoding::Dense, &alike(300)[..1]);
+    let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Dense, &alike(300));
+    assert_eq!((counts.differences, counts.shared_chunks), (3, 0));
+    assert!(reader.file().len() < 2 * plain.file().len());
+    assert_reads_back(&reader, &alike(300));
+    assert!(reader.verify().is_empty());
+    let range = TimeRange::new(BASE + 15_000, BASE + 45_000);
+    for (number, samples) in (0..).zip(alike(300)) {
+        assert_eq!(bits(&read(&reader, number, range)), bits(&samples)[1..3]);
     }
+}
+
+#[test]
+fn equal_series_share_one_difference() {
+    let [counter, near, _, more] = alike(300);
+    let later = later(&near);
+    let series = [counter, near.clone(), near, later, more.clone(), more];
+    let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
+    assert_eq!((counts.differences, counts.shared_chunks), (2, 3));
+    assert_reads_back(&reader, &series);
+}
+
+#[test]
+fn base_of_another_count_is_not_taken_for_equal_bytes() {
+    // Ends with numbers that are stored as zeros: one more of them may not change the bytes.
+    let slow = |step| {
+        let steps = (1..=step as u64).map(|step| step.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60);
+        steps.sum::<u64>() as f64
+    };
+    let near = |count| {
+        scraped(count, |step| {
+            let step = step.min(99);
+            slow(step) + (step / 40) as f64
+        })
+    };
+    let plain = |count| {
+        let mut bytes = Vec::new();
+        dense::Encoder::new().encode(&near(count).values, &mut bytes);
+        bytes
+    };
+    assert!((101..108).any(|count| plain(count) == plain(count + 1)));
+    let series: Vec<_> = (101..=108)
+        .flat_map(|count| [scraped(count, slow), near(count)])
+        .collect();
+    let (reader, counts) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
+    assert_eq!((counts.differences, counts.shared_chunks), (8, 0));
+    assert_reads_back(&reader, &series);
+}
+
+#[test]
+fn damaged_base_costs_its_differences_and_is_reported_once() {
+    let fs = SimFs::new();
+    let mut series = alike(300).to_vec();
+    series.push(scraped(200, |step| (step * step) as f64));
+    let (reader, _) = write(&fs, ChunkEncoding::Dense, &series);
+    let len = reader.file().len();
+    drop(reader);
+    // The column comes first, and then the base.
+    fs.flip_bit(Path::new("chunks"), 8 * 100).unwrap();
+    let expected = FileMeta {
+        size_bytes: len,
+        crc: 0,
+    };
+    let reader = ChunksReader::open(&fs, Path::new("chunks"), ULID, expected).unwrap();
+    for number in 0..4 {
+        let mut out = Samples::default();
+        let walk = Walk::default();
+        let chunks = reader.chunks_of(number, &walk);
+        assert_eq!(
+            chunks
+                .unwrap()
+                .read(TimeRange::ALL, &mut out)
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Corruption
+        );
+        assert!(out.is_empty());
+    }
+    assert_eq!(bits(&read(&reader, 4, TimeRange::ALL)), bits(&series[4]));
+    assert_eq!(reader.verify().len(), 1);
 }
 
 #[test]

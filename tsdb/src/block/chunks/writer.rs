@@ -11,14 +11,16 @@ use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::sample::Samples;
 use crate::time::Timestamp;
 
-use super::directory::{self, ChunkEntry, ColumnEntry, Form, INLINE_BYTES_MAX, Place, State};
+use super::directory::{
+    self, CHUNK_BYTES_MAX, ChunkEntry, ColumnEntry, Extent, Form, Inline, Place, State,
+};
 use super::file::FileWriter;
 use super::layout::{self, Footer};
 use super::pages::PagesWriter;
 use super::window::Window;
 
-/// Writes the samples of series after series. Memory holds the directories, a write buffer and the windows in which
-/// equal chunks and columns are found: some 6 bytes per series and a constant.
+/// Writes the samples of series after series. Memory holds the directories, a write buffer, the windows in which equal
+/// chunks and columns are found and the bases of differences: some 6 bytes per series, and what grows to a constant.
 pub(crate) struct ChunksWriter {
     file: FileWriter,
     encoding: ChunkEncoding,
@@ -27,8 +29,10 @@ pub(crate) struct ChunksWriter {
     series_state: State,
     columns: PagesWriter,
     column_state: State,
-    known_columns: Window,
-    known_chunks: Window,
+    known_columns: Window<u32>,
+    known_chunks: Window<Known>,
+    /// Made for the first dense chunk.
+    bases: Option<dense::Bases>,
     base: Timestamp,
     counts: Counts,
     scratch: Scratch,
@@ -40,8 +44,10 @@ pub(crate) struct Counts {
     pub(crate) series: u64,
     pub(crate) samples: u64,
     pub(crate) chunks: u64,
-    /// Chunks that are stored once for several series.
+    /// Chunks that are equal to an earlier one, other than those that are always inline.
     pub(crate) shared_chunks: u64,
+    /// Chunks that are the difference to another one, without those that are shared.
+    pub(crate) differences: u64,
     /// Bytes of all chunks that are in the file by themselves, with their checksums.
     pub(crate) chunk_bytes: u64,
     pub(crate) columns: u64,
@@ -53,17 +59,20 @@ pub(crate) struct Counts {
 #[derive(Default)]
 struct Scratch {
     encoded: Vec<u8>,
+    related: Vec<u8>,
     decoded: Samples,
     timestamps: Vec<Timestamp>,
-    /// Bytes of the inline chunks of one series, and its entries with the end of each one's bytes.
-    inline: Vec<u8>,
-    entries: Vec<(Form, Stored)>,
+    /// The chunks of one series.
+    entries: Vec<ChunkEntry>,
 }
 
-#[derive(Clone, Copy)]
-enum Stored {
-    Inline { start: usize, end: usize },
-    File { offset: u64, len: usize },
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// Its samples. Chunks of different counts may have equal bytes, but never the same base.
+    count: usize,
+    place: Place,
+    base: Option<Extent>,
 }
 
 impl ChunksWriter {
@@ -86,6 +95,7 @@ impl ChunksWriter {
             column_state: State::new(base),
             known_columns: Window::new(WINDOW_BYTES),
             known_chunks: Window::new(WINDOW_BYTES),
+            bases: None,
             base,
             counts: Counts::default(),
             scratch: Scratch::default(),
@@ -98,32 +108,18 @@ impl ChunksWriter {
             ChunkEncoding::Dense => CHUNK_SAMPLES_MAX,
             ChunkEncoding::Gorilla => cut::SAMPLES_AIMED,
         };
-        self.scratch.inline.clear();
         self.scratch.entries.clear();
         for (start, end) in split_evenly(timestamps.len(), chunk_samples_max) {
             self.add_chunk(&timestamps[start..end], &values[start..end])?;
         }
-        let Scratch {
-            inline, entries, ..
-        } = &self.scratch;
-        let entries: Vec<ChunkEntry<'_>> = entries
-            .iter()
-            .map(|&(form, stored)| ChunkEntry {
-                form,
-                place: match stored {
-                    Stored::Inline { start, end } => Place::Inline(&inline[start..end]),
-                    Stored::File { offset, len } => Place::File { offset, len },
-                },
-            })
-            .collect();
         let (is_first, out) = self.series.begin()?;
         if is_first {
             self.series_state = State::new(self.base);
         }
-        directory::put_series(out, &mut self.series_state, &entries);
+        directory::put_series(out, &mut self.series_state, &self.scratch.entries);
         self.counts.series += 1;
         self.counts.samples += timestamps.len() as u64;
-        self.counts.chunks += entries.len() as u64;
+        self.counts.chunks += self.scratch.entries.len() as u64;
         Ok(())
     }
 
@@ -156,7 +152,7 @@ impl ChunksWriter {
                 let column = self.column(timestamps)?;
                 self.scratch.encoded.clear();
                 self.dense.encode(values, &mut self.scratch.encoded);
-                Form::Dense { column }
+                Form::Dense { column, base: None }
             }
             ChunkEncoding::Gorilla => {
                 let mut appender = gorilla::Appender::new();
@@ -172,8 +168,8 @@ impl ChunksWriter {
             }
         };
         self.verify(form, timestamps, values)?;
-        let stored = self.store()?;
-        self.scratch.entries.push((form, stored));
+        let entry = self.store(form, values.len())?;
+        self.scratch.entries.push(entry);
         Ok(())
     }
 
@@ -202,33 +198,66 @@ impl ChunksWriter {
     }
 
     /// Puts the encoded chunk where it takes the least room.
-    fn store(&mut self) -> Result<Stored> {
-        let Scratch {
-            encoded, inline, ..
-        } = &mut self.scratch;
-        let len = encoded.len();
-        if len <= INLINE_BYTES_MAX {
-            let start = inline.len();
-            inline.extend_from_slice(encoded);
-            return Ok(Stored::Inline {
-                start,
-                end: inline.len(),
-            });
+    fn store(&mut self, form: Form, count: usize) -> Result<ChunkEntry> {
+        let encoded = self.scratch.encoded.as_slice();
+        if let Some(inline) = Inline::new(encoded) {
+            let place = Place::Inline(inline);
+            return Ok(ChunkEntry { form, place });
         }
-        let hash = self.known_chunks.hash(encoded.as_slice());
-        if let Some(offset) = self
-            .known_chunks
-            .find(hash, |known| known == encoded.as_slice())
-        {
+        // Found by its own bytes: as differences, equal chunks may differ.
+        let hash = self.known_chunks.hash(encoded);
+        let known = self.known_chunks.find(hash, |bytes, known| {
+            known.count == count && bytes == encoded
+        });
+        let known = if let Some(known) = known {
             self.counts.shared_chunks += 1;
-            return Ok(Stored::File { offset, len });
-        }
+            known
+        } else {
+            let known = self.store_new(form, count)?;
+            self.known_chunks.add(hash, known, &self.scratch.encoded);
+            known
+        };
+        let form = match form {
+            Form::Dense { column, .. } => Form::Dense {
+                column,
+                base: known.base,
+            },
+            Form::Gorilla { .. } => form,
+        };
+        let place = known.place;
+        Ok(ChunkEntry { form, place })
+    }
+
+    /// Stores a chunk that has no equal, as the difference to one that it resembles if there is one.
+    fn store_new(&mut self, form: Form, count: usize) -> Result<Known> {
+        let Scratch {
+            encoded, related, ..
+        } = &mut self.scratch;
+        related.clone_from(encoded);
         let offset = self.file.offset;
-        self.known_chunks.add(hash, offset, encoded);
-        seal(encoded, 0);
-        self.counts.chunk_bytes += encoded.len() as u64;
-        self.file.append(encoded)?;
-        Ok(Stored::File { offset, len })
+        let base = match form {
+            Form::Dense { column, .. } if offset <= PACKED_OFFSET_MAX => {
+                let bases = self.bases.get_or_insert_default();
+                let place = pack(Extent {
+                    offset,
+                    len: encoded.len(),
+                });
+                let base = self.dense.relate(bases, column, place, related);
+                base.map(unpack)
+            }
+            Form::Dense { .. } | Form::Gorilla { .. } => None,
+        };
+        self.counts.differences += u64::from(base.is_some());
+        let place = if let Some(inline) = Inline::new(related) {
+            Place::Inline(inline)
+        } else {
+            let len = related.len();
+            seal(related, 0);
+            self.counts.chunk_bytes += related.len() as u64;
+            self.file.append(related)?;
+            Place::File(Extent { offset, len })
+        };
+        Ok(Known { count, place, base })
     }
 
     /// Returns the number of the column with these timestamps, writing it if it is new.
@@ -244,8 +273,8 @@ impl ChunksWriter {
                 && decoded.as_slice() == timestamps
         };
         let hash = self.known_columns.hash(timestamps);
-        if let Some(number) = self.known_columns.find(hash, &mut is_equal) {
-            return Ok(u32::try_from(number).expect("numbers of columns are added as u32"));
+        if let Some(number) = self.known_columns.find(hash, |bytes, _| is_equal(bytes)) {
+            return Ok(number);
         }
         encoded.clear();
         column::encode(timestamps, encoded);
@@ -259,8 +288,10 @@ impl ChunksWriter {
         }
         let number = self.columns.records();
         let entry = ColumnEntry {
-            offset: self.file.offset,
-            len: encoded.len(),
+            extent: Extent {
+                offset: self.file.offset,
+                len: encoded.len(),
+            },
             count: timestamps.len(),
             first: timestamps[0],
             last: timestamps[timestamps.len() - 1],
@@ -270,7 +301,7 @@ impl ChunksWriter {
             self.column_state = State::new(self.base);
         }
         directory::put_column(out, &mut self.column_state, &entry);
-        self.known_columns.add(hash, u64::from(number), encoded);
+        self.known_columns.add(hash, number, encoded);
         seal(encoded, 0);
         self.counts.columns += 1;
         self.counts.column_bytes += encoded.len() as u64;
@@ -282,6 +313,24 @@ impl ChunksWriter {
 /// Bytes that each of the two windows remembers. Equal chunks and columns are found again within some 100,000 series,
 /// which holds the copies among neighbours (buckets of a histogram) and, in all but the largest blocks, all of them.
 const WINDOW_BYTES: usize = 16 << 20;
+
+/// Puts where a chunk is into the one number that is remembered with a base.
+fn pack(extent: Extent) -> u64 {
+    extent.offset << PACKED_LEN_BITS | extent.len as u64
+}
+
+fn unpack(packed: u64) -> Extent {
+    Extent {
+        offset: packed >> PACKED_LEN_BITS,
+        len: (packed & ((1 << PACKED_LEN_BITS) - 1)) as usize,
+    }
+}
+
+const PACKED_LEN_BITS: u32 = 24;
+const _: () = assert!(CHUNK_BYTES_MAX < 1 << PACKED_LEN_BITS);
+
+/// A chunk beyond, in a file of more than 1 TiB, becomes no base and no difference.
+const PACKED_OFFSET_MAX: u64 = u64::MAX >> PACKED_LEN_BITS;
 
 /// Returns the bounds of the fewest parts of at most `max` that together are `len` long and differ by at most one.
 fn split_evenly(len: usize, max: usize) -> impl Iterator<Item = (usize, usize)> {
