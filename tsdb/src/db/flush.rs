@@ -197,9 +197,7 @@ impl Inner {
         if state.stored_definitions <= 2 * self.head.series_count() + SPARE_DEFINITIONS {
             return Ok(());
         }
-        let all = self.head.all_definitions();
-        store.rewrite(all.iter().map(|(id, labels)| (*id, labels)))?;
-        state.stored_definitions = all.len() as u64;
+        state.stored_definitions = store.rewrite(self.head.all_definitions())?;
         Ok(())
     }
 
@@ -207,23 +205,21 @@ impl Inner {
     fn store_series(&self, state: &mut FlushState) -> Result<()> {
         let Some(store) = &mut state.store else { return Ok(()) };
         let ids = self.head.take_unstored();
-        let definitions: Vec<(u64, crate::labels::Labels)> = {
-            let index = self.head.index.read();
-            let slots = self.head.slots.read();
-            ids.iter().filter_map(|&id| Some((id, index.labels(slots.find(id)?)))).collect()
-        };
         let stored = if store.is_distrusted() {
-            let all = self.head.all_definitions();
-            state.stored_definitions = all.len() as u64;
-            store.rewrite(all.iter().map(|(id, labels)| (*id, labels))).map(|_count| ())
+            store.rewrite(self.head.all_definitions())
         } else {
-            state.stored_definitions += definitions.len() as u64;
-            store.append(definitions.iter().map(|(id, labels)| (*id, labels))).and_then(|_count| store.sync())
+            let before = state.stored_definitions;
+            let added = store.append(self.head.definitions(&ids));
+            added.and_then(|added| store.sync().map(|()| before + added))
         };
-        if stored.is_err() {
-            self.head.put_unstored_back(ids);
+        match stored {
+            Ok(count) => state.stored_definitions = count,
+            Err(error) => {
+                self.head.put_unstored_back(ids);
+                return Err(error);
+            }
         }
-        stored
+        Ok(())
     }
 
     fn remove_lone_files(&self, keep: u64) -> Result<()> {

@@ -105,8 +105,7 @@ impl Opening<'_> {
         head.publisher.restart(wal.last_sequence());
         head.update_memory_estimate();
         if store.is_distrusted() {
-            let all = head.all_definitions();
-            store.rewrite(all.iter().map(|(id, labels)| (*id, labels)))?;
+            store.rewrite(head.all_definitions())?;
         }
         let flush = FlushState {
             store: Some(store),

@@ -238,11 +238,24 @@ impl Head {
     }
 
     /// Returns every series that is defined, with its id.
-    pub(crate) fn all_definitions(&self) -> Vec<(u64, Labels)> {
-        let index = self.index.read();
-        let slots = self.slots.read();
-        let all = (0..slots.len() as u32).map(|slot| (slot, slots.get(slot)));
-        all.filter(|(_, known)| known.id != 0 && known.is_defined).map(|(slot, known)| (known.id, index.labels(slot))).collect()
+    ///
+    /// The labels of one series are made at a time: those of all take more memory than the whole index.
+    pub(crate) fn all_definitions(&self) -> impl Iterator<Item = (u64, Labels)> + '_ {
+        let count = self.slots.read().len() as u32;
+        (0..count).filter_map(|slot| {
+            let index = self.index.read();
+            let known = self.slots.read().get(slot);
+            (known.id != 0 && known.is_defined).then(|| (known.id, index.labels(slot)))
+        })
+    }
+
+    /// Returns the definitions of series that are still there, one at a time.
+    pub(crate) fn definitions<'a>(&'a self, ids: &'a [u64]) -> impl Iterator<Item = (u64, Labels)> + 'a {
+        ids.iter().filter_map(|&id| {
+            let index = self.index.read();
+            let slot = self.slots.read().find(id)?;
+            Some((id, index.labels(slot)))
+        })
     }
 
     /// Notes series that the log now defines.
