@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn line_rises_from_the_lower_left_to_the_upper_right() {
-        let expected = " 7┤⠀⠀⠀⠀⢀⡠⠔⠊\n 0┤⢀⡠⠔⠊\n   1970-01-01T00:00:00.000Z 1970-01-01T00:00:07.000Z\n";
+        let expected = " 7┤⠀⠀⠀⠀⣀⡠⠔⠊\n 0┤⣀⠤⠒⠉\n   1970-01-01T00:00:00.000Z 1970-01-01T00:00:07.000Z\n";
         assert_eq!(drawn(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], SIZE), expected);
     }
 

@@ -42,6 +42,10 @@ fn parse_unix(text: &str) -> Option<Timestamp> {
 /// Reads a length of time in milliseconds; a day has 24 hours.
 fn parse_span(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is no span of time such as 90s, 15m, 2h30m or 1d");
+    if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        // A sign stands before the span already.
+        return Err(wrong());
+    }
     let span: Span = text.parse().map_err(|_error| wrong())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_error| wrong())?;
     i64::try_from(duration.as_millis()).map_err(|_error| wrong())

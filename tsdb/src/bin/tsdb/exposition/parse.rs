@@ -62,7 +62,7 @@ pub(crate) fn parse_line(line: &str, syntax: Syntax) -> Result<Line<'_>, Fault> 
     let value = parse_value(&mut cursor)?;
     cursor.skip_space();
     let mut timestamp = None;
-    if !matches!(cursor.peek(), None | Some('#')) {
+    if !matches!((cursor.peek(), syntax), (None, _) | (Some('#'), Syntax::OpenMetrics)) {
         timestamp = Some(parse_timestamp(&mut cursor, syntax)?);
         cursor.skip_space();
     }
@@ -314,7 +314,8 @@ mod tests {
         let line = r#"a_bucket{le="1"} 5 1.5 # {trace_id="x"} 0.7 1.25"#;
         assert_eq!(sample(line, Syntax::OpenMetrics).timestamp, Some(1500));
         assert_eq!(sample("a 5 # {} 1", Syntax::OpenMetrics).timestamp, None);
-        assert_eq!(fault(line, Syntax::Prometheus), (24, "expected the end of the line"));
+        assert_eq!(fault("a 5 # {} 1", Syntax::Prometheus), (5, "expected a timestamp in whole milliseconds"));
+        assert_eq!(fault("a 5 6 # {} 1", Syntax::Prometheus), (7, "expected the end of the line"));
     }
 
     #[test]
@@ -340,7 +341,7 @@ mod tests {
             ("a 1 x", OpenMetrics, (5, "expected a timestamp in seconds")),
             ("a{b=\"ä\" c=\"d\"} 1", Prometheus, (9, "expected `,` or `}`")),
             ("a{b=\"c} 1", Prometheus, (5, "this string has no end")),
-            ("a{b=\"c\" 1", Prometheus, (11, "the labels have no end: expected `}`")),
+            ("a{b=\"c\" 1", Prometheus, (10, "the labels have no end: expected `}`")),
             ("a{1=\"c\"} 1", Prometheus, (3, "expected a label name")),
             ("a{b} 1", Prometheus, (4, "expected `=`")),
             ("a{b=c} 1", Prometheus, (5, "expected a string in double quotes")),
