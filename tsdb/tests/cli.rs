@@ -3,8 +3,14 @@
 //! Transcripts under `tests/cli` hold command lines, what they print and how they end. A difference fails;
 //! `UPDATE_TRANSCRIPTS=1` writes them anew. Sizes, identities and durations are masked: they are not what is tested.
 
-#![expect(clippy::disallowed_methods, reason = "scratch directories and transcripts are no part of a database")]
-#![expect(clippy::unwrap_used, reason = "what a test sets up works, or the test fails")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "scratch directories and transcripts are no part of a database"
+)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test sets up works, or the test fails"
+)]
 
 use std::fmt::Write;
 use std::fs;
@@ -32,7 +38,8 @@ impl Scratch {
     fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{}-{number}", std::process::id()));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("cli-{}-{number}", std::process::id()));
         fs::create_dir(&dir).unwrap();
         Self { dir }
     }
@@ -40,9 +47,21 @@ impl Scratch {
     /// Returns a directory with the database `db`: three scrapes in blocks and some samples in the log.
     fn with_database() -> Self {
         let scratch = Self::new();
-        for (scrape, time) in [(1, "2025-01-01T11:59:45Z"), (2, "2025-01-01T12:00:00Z"), (3, "2025-01-01T12:00:15Z")] {
+        for (scrape, time) in [
+            (1, "2025-01-01T11:59:45Z"),
+            (2, "2025-01-01T12:00:00Z"),
+            (3, "2025-01-01T12:00:15Z"),
+        ] {
             let file = data(&format!("scrape-{scrape}.prom"));
-            let ended = scratch.run(&["import", "db", &file, "--time", time, "--label", "instance=host-1"]);
+            let ended = scratch.run(&[
+                "import",
+                "db",
+                &file,
+                "--time",
+                time,
+                "--label",
+                "instance=host-1",
+            ]);
             assert_eq!(ended.code, 0, "{}", ended.err);
         }
         let db = scratch.open();
@@ -53,7 +72,13 @@ impl Scratch {
             appender.set_target(&target);
             for job in ["api", "db", "web"] {
                 let labels = Labels::from_pairs([("__name__", "up"), ("job", job)]).unwrap();
-                appender.append(&labels, 1_735_732_830_000 + scrape * 15_000, f64::from(u8::from(scrape != 2))).unwrap();
+                appender
+                    .append(
+                        &labels,
+                        1_735_732_830_000 + scrape * 15_000,
+                        f64::from(u8::from(scrape != 2)),
+                    )
+                    .unwrap();
             }
             appender.commit().unwrap();
         }
@@ -64,13 +89,19 @@ impl Scratch {
     }
 
     fn open(&self) -> Db {
-        let options = Options::default().with_background(Background::Manual).with_retention(None);
+        let options = Options::default()
+            .with_background(Background::Manual)
+            .with_retention(None);
         Db::open(self.dir.join("db"), options).unwrap()
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tsdb"));
-        command.args(args).current_dir(&self.dir).env_remove("COLUMNS").stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(&self.dir)
+            .env_remove("COLUMNS")
+            .stdin(Stdio::null());
         command
     }
 
@@ -90,7 +121,10 @@ impl Scratch {
     /// Flips a bit in the middle of the largest file whose path holds `part`.
     fn damage(&self, part: &str) {
         let files = files_under(&self.dir.join("db"));
-        let file = files.into_iter().filter(|path| path.to_string_lossy().contains(part)).max_by_key(|path| path.metadata().unwrap().len());
+        let file = files
+            .into_iter()
+            .filter(|path| path.to_string_lossy().contains(part))
+            .max_by_key(|path| path.metadata().unwrap().len());
         let file = file.unwrap();
         let mut bytes = fs::read(&file).unwrap();
         let middle = bytes.len() / 2;
@@ -119,40 +153,71 @@ fn compare(scratch: &Scratch, name: &str, commands: &[&[&str]]) {
         writeln!(transcript, "--- exit code {} ---\n", ended.code).unwrap();
     }
     let transcript = masked(&transcript);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(format!("{name}.txt"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cli")
+        .join(format!("{name}.txt"));
     if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
         fs::write(&path, &transcript).unwrap();
     }
-    let expected = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let expected =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let pairs = transcript.lines().zip(expected.lines()).enumerate();
     for (index, (line, expected)) in pairs {
         assert_eq!(line, expected, "{}:{}", path.display(), index + 1);
     }
-    assert_eq!(transcript.lines().count(), expected.lines().count(), "{}: number of lines", path.display());
+    assert_eq!(
+        transcript.lines().count(),
+        expected.lines().count(),
+        "{}: number of lines",
+        path.display()
+    );
 }
 
 /// Returns an argument as it would be typed.
 fn shown(arg: &str) -> String {
     let arg = arg.replace(&data(""), "data/");
-    if arg.contains(|c: char| " {}|\"'*".contains(c)) { format!("'{arg}'") } else { arg }
+    if arg.contains(|c: char| " {}|\"'*".contains(c)) {
+        format!("'{arg}'")
+    } else {
+        arg
+    }
 }
 
 fn masked(text: &str) -> String {
     let replacements = [
-        (r"\b01[0-9A-HJKMNP-TV-Z]{24}\b", "01MASKED0000000000000000AA"),
+        (
+            r"\b01[0-9A-HJKMNP-TV-Z]{24}\b",
+            "01MASKED0000000000000000AA",
+        ),
         (r" *\b\d+(\.\d)? (B|KiB|MiB)\b", "  <size>"),
         (r#"("[a-z_]*bytes[a-z_]*": )[\d.]+"#, "$1<number>"),
         (r#"("percent": )[\d.]+"#, "$1<number>"),
-        (r#"("metric": "\w*(?:bytes|duration_seconds)\w*",\n +"value": )[^\n]+"#, "$1<number>"),
-        (r"(?m)^((?:prometheus_)?tsdb_\w*(?:bytes|duration_seconds)\w* +\S+) +\S+", "$1  <number>"),
+        (
+            r#"("metric": "\w*(?:bytes|duration_seconds)\w*",\n +"value": )[^\n]+"#,
+            "$1<number>",
+        ),
+        (
+            r"(?m)^((?:prometheus_)?tsdb_\w*(?:bytes|duration_seconds)\w* +\S+) +\S+",
+            "$1  <number>",
+        ),
         // Columns of ratios stand last in their tables, behind sizes.
         (r"(?m)(<size>) +\d+\.\d\d$", "$1  <number>"),
-        (r"(?m)^(bytes per (?:block )?sample) +\d+\.\d\d$", "$1  <number>"),
+        (
+            r"(?m)^(bytes per (?:block )?sample) +\d+\.\d\d$",
+            "$1  <number>",
+        ),
         (r"(?m)(<size>) +\d+\.\d\d +([█·]+)$", "$1  <number>  $2"),
         // What was masked has moved what stands beside it.
         (r"(\S) {2,}", "$1  "),
     ];
-    replacements.iter().fold(text.to_owned(), |text, (pattern, by)| Regex::new(pattern).unwrap().replace_all(&text, *by).into_owned())
+    replacements
+        .iter()
+        .fold(text.to_owned(), |text, (pattern, by)| {
+            Regex::new(pattern)
+                .unwrap()
+                .replace_all(&text, *by)
+                .into_owned()
+        })
 }
 
 fn data(name: &str) -> String {
@@ -160,24 +225,57 @@ fn data(name: &str) -> String {
 }
 
 fn files_under(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_under(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 #[test]
 fn info_list_analyze_and_wal_look_as_they_did() {
     let scratch = Scratch::with_database();
     for command in ["info", "list", "wal"] {
-        compare(&scratch, command, &[&[command, "db", "--output", "table"], &[command, "db", "--output", "json"]]);
+        compare(
+            &scratch,
+            command,
+            &[
+                &[command, "db", "--output", "table"],
+                &[command, "db", "--output", "json"],
+            ],
+        );
     }
     let analyze = |output| ["analyze", "db", "--limit", "4", "--output", output];
-    compare(&scratch, "analyze", &[&analyze("table"), &analyze("json"), &analyze("ndjson"), &analyze("csv")]);
+    compare(
+        &scratch,
+        "analyze",
+        &[
+            &analyze("table"),
+            &analyze("json"),
+            &analyze("ndjson"),
+            &analyze("csv"),
+        ],
+    );
 }
 
 #[test]
 fn stats_look_as_they_did() {
     let scratch = Scratch::with_database();
-    compare(&scratch, "stats", &[&["stats", "db", "--output", "table"], &["stats", "db", "--output", "json"]]);
+    compare(
+        &scratch,
+        "stats",
+        &[
+            &["stats", "db", "--output", "table"],
+            &["stats", "db", "--output", "json"],
+        ],
+    );
 }
 
 #[test]
@@ -186,7 +284,11 @@ fn verify_looks_as_it_did() {
     compare(
         &scratch,
         "verify",
-        &[&["verify", "db", "--output", "table"], &["verify", "db", "--output", "json"], &["verify", "db", "--checksums", "--output", "json"]],
+        &[
+            &["verify", "db", "--output", "table"],
+            &["verify", "db", "--output", "json"],
+            &["verify", "db", "--checksums", "--output", "json"],
+        ],
     );
 }
 
@@ -198,9 +300,28 @@ fn query_looks_as_it_did() {
         &["query", "db", "up{job=\"api\"}", "--output", "json"],
         &["query", "db", "up{job!=\"api\"}", "--output", "ndjson"],
         &["query", "db", "up{job=\"api\"}", "--output", "csv"],
-        &["query", "db", "node_load1", "--start", "2025-01-01T12:00:00Z", "--end", "1735732800", "--output", "table"],
+        &[
+            "query",
+            "db",
+            "node_load1",
+            "--start",
+            "2025-01-01T12:00:00Z",
+            "--end",
+            "1735732800",
+            "--output",
+            "table",
+        ],
         &["query", "db", "node_load1", "--last", "--output", "table"],
-        &["query", "db", "up{job=\"api\"}", "--plot", "--width", "64", "--height", "4"],
+        &[
+            "query",
+            "db",
+            "up{job=\"api\"}",
+            "--plot",
+            "--width",
+            "64",
+            "--height",
+            "4",
+        ],
         &["query", "db", "nothing", "--output", "json"],
         &["query", "db", "nothing", "--output", "table"],
     ];
@@ -210,7 +331,8 @@ fn query_looks_as_it_did() {
 #[test]
 fn dump_and_import_look_as_they_did() {
     let scratch = Scratch::new();
-    let import = |output| ["import", "db", &data("every.om"), "--output", output].map(str::to_owned);
+    let import =
+        |output| ["import", "db", &data("every.om"), "--output", output].map(str::to_owned);
     let (table, json) = (import("table"), import("json"));
     let commands: [&[&str]; 6] = [
         &table.each_ref().map(String::as_str),
@@ -218,7 +340,13 @@ fn dump_and_import_look_as_they_did() {
         &["dump", "db"],
         &["dump", "db", "size_bucket", "--output", "table"],
         &["dump", "db", "size_bucket", "--output", "json"],
-        &["query", "db", "{__name__=\"http.server.duration\"}", "--output", "csv"],
+        &[
+            "query",
+            "db",
+            "{__name__=\"http.server.duration\"}",
+            "--output",
+            "csv",
+        ],
     ];
     compare(&scratch, "dump-import", &commands);
 }
@@ -228,7 +356,11 @@ fn completions_and_man_pages_are_written() {
     let scratch = Scratch::new();
     for shell in ["bash", "zsh", "fish"] {
         let ended = scratch.run(&["completions", shell]);
-        assert_eq!((ended.code, ended.out.contains("--output")), (0, true), "{shell}");
+        assert_eq!(
+            (ended.code, ended.out.contains("--output")),
+            (0, true),
+            "{shell}"
+        );
         let ended = scratch.run(&["completions", shell, "--output", "json"]);
         let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
         assert_eq!(document["shell"], shell);
@@ -246,7 +378,19 @@ fn completions_and_man_pages_are_written() {
 #[test]
 fn help_looks_as_it_did() {
     let scratch = Scratch::new();
-    let commands = ["info", "list", "analyze", "query", "dump", "import", "verify", "wal", "stats", "completions", "man"];
+    let commands = [
+        "info",
+        "list",
+        "analyze",
+        "query",
+        "dump",
+        "import",
+        "verify",
+        "wal",
+        "stats",
+        "completions",
+        "man",
+    ];
     let mut lines = vec![vec!["--help"]];
     lines.extend(commands.iter().map(|command| vec![*command, "--help"]));
     let lines: Vec<&[&str]> = lines.iter().map(Vec::as_slice).collect();
@@ -302,11 +446,22 @@ fn damage_of_the_log_ends_verify_and_wal_with_3() {
         assert_eq!(ended.code, 3, "{command}: {}", ended.out);
         let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
         let damage = report["damage"].as_array().unwrap();
-        assert!(damage[0]["damage"].as_str().unwrap().contains("are lost in"), "{command}: {}", ended.out);
+        assert!(
+            damage[0]["damage"]
+                .as_str()
+                .unwrap()
+                .contains("are lost in"),
+            "{command}: {}",
+            ended.out
+        );
     }
     let ended = scratch.run(&["query", "db", "up", "--output", "csv"]);
     assert_eq!(ended.code, 3);
-    assert!(ended.err.starts_with("warning: corrupted file"), "{}", ended.err);
+    assert!(
+        ended.err.starts_with("warning: corrupted file"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
@@ -332,29 +487,55 @@ fn import_takes_any_order_and_says_so_twice() {
         let ended = scratch.run(&["import", "db", file, "--output", "json"]);
         assert_eq!(ended.code, 0, "{}", ended.err);
         let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
-        assert_eq!((&report["samples"], &report["refused"]), (&200.into(), &0.into()));
+        assert_eq!(
+            (&report["samples"], &report["refused"]),
+            (&200.into(), &0.into())
+        );
     }
-    assert_eq!(scratch.run(&["query", "db", "a", "--output", "csv"]).out.lines().count(), 201);
+    assert_eq!(
+        scratch
+            .run(&["query", "db", "a", "--output", "csv"])
+            .out
+            .lines()
+            .count(),
+        201
+    );
 }
 
 #[test]
 fn readers_work_beside_a_writer_and_a_second_writer_does_not() {
     let scratch = Scratch::with_database();
     let db = scratch.open();
-    for command in [&["info", "db"][..], &["list", "db"], &["query", "db", "up"], &["dump", "db"], &["verify", "db"], &["wal", "db"]] {
+    for command in [
+        &["info", "db"][..],
+        &["list", "db"],
+        &["query", "db", "up"],
+        &["dump", "db"],
+        &["verify", "db"],
+        &["wal", "db"],
+    ] {
         let ended = scratch.run(command);
         assert_eq!(ended.code, 0, "{command:?}: {}", ended.err);
     }
     let ended = scratch.run(&["import", "db", &data("every.om")]);
     assert_eq!(ended.code, 1);
-    assert!(ended.err.contains("another process has this database open"), "{}", ended.err);
+    assert!(
+        ended.err.contains("another process has this database open"),
+        "{}",
+        ended.err
+    );
     drop(db);
 }
 
 #[test]
 fn closed_pipe_is_no_failure() {
     let scratch = Scratch::with_database();
-    let mut child = scratch.command(&["dump", "db"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = scratch
+        .command(&["dump", "db"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut start = [0; 16];
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut start).unwrap();

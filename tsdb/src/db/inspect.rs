@@ -94,7 +94,14 @@ pub struct LogTear {
 
 impl LogSectionKind {
     /// Every kind, in the order in which reports list them.
-    pub const ALL: [Self; 6] = [Self::Definitions, Self::Bases, Self::Rows, Self::Lone, Self::Tombstones, Self::Unknown];
+    pub const ALL: [Self; 6] = [
+        Self::Definitions,
+        Self::Bases,
+        Self::Rows,
+        Self::Lone,
+        Self::Tombstones,
+        Self::Unknown,
+    ];
 
     /// Returns the kind as a word of lower-case letters.
     pub fn as_str(self) -> &'static str {
@@ -131,17 +138,35 @@ impl LogReport {
 pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
     let dir = dir.as_ref();
     let log_dir = dir.join(names::LOG);
-    if !fs.exists(&log_dir).map_err(|error| Error::io("look for", &log_dir, error))? {
-        return Err(Error::invalid(format!("{} holds no database", dir.display())));
+    if !fs
+        .exists(&log_dir)
+        .map_err(|error| Error::io("look for", &log_dir, error))?
+    {
+        return Err(Error::invalid(format!(
+            "{} holds no database",
+            dir.display()
+        )));
     }
     let log = read_log(fs, &log_dir, 0, Writers::Perhaps)?;
     let mut report = LogReport {
         segments: all_segments(&log),
-        sections: LogSectionKind::ALL.iter().map(|&kind| LogSections { kind, count: 0, items: 0, size_bytes: 0 }).collect(),
+        sections: LogSectionKind::ALL
+            .iter()
+            .map(|&kind| LogSections {
+                kind,
+                count: 0,
+                items: 0,
+                size_bytes: 0,
+            })
+            .collect(),
         last_sequence: log.last_sequence(),
         synced_sequence: log.known_synced(),
         damaged: damage(&log, &log_dir),
-        torn: log.torn.map(|torn| LogTear { segment: torn.segment, offset: torn.offset, size_bytes: torn.bytes }),
+        torn: log.torn.map(|torn| LogTear {
+            segment: torn.segment,
+            offset: torn.offset,
+            size_bytes: torn.bytes,
+        }),
     };
     let mut widths = HashMap::new();
     for segment in &log.segments {
@@ -158,7 +183,10 @@ pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
 pub(super) fn damage(log: &Log, log_dir: &Path) -> Vec<Error> {
     let describe = |damage: &crate::wal::Damage| {
         let path = log_dir.join(names::numbered(damage.segment));
-        let message = format!("frames {} to {} are lost in {} bytes", damage.first_sequence, damage.last_sequence, damage.bytes);
+        let message = format!(
+            "frames {} to {} are lost in {} bytes",
+            damage.first_sequence, damage.last_sequence, damage.bytes
+        );
         Error::corruption(path, damage.offset, message)
     };
     log.damage.iter().map(describe).collect()
@@ -166,13 +194,26 @@ pub(super) fn damage(log: &Log, log_dir: &Path) -> Vec<Error> {
 
 fn all_segments(log: &Log) -> Vec<LogSegment> {
     let start = log.start();
-    start.segments.iter().map(|info| LogSegment { number: info.number, size_bytes: info.bytes, ..LogSegment::default() }).collect()
+    start
+        .segments
+        .iter()
+        .map(|info| LogSegment {
+            number: info.number,
+            size_bytes: info.bytes,
+            ..LogSegment::default()
+        })
+        .collect()
 }
 
 /// Adds what the frames of a segment hold. `widths` are the series of each group by the bases so far.
-fn count_segment(segment: &SegmentFrames, widths: &mut HashMap<u64, usize>, report: &mut LogReport) -> Result<()> {
+fn count_segment(
+    segment: &SegmentFrames,
+    widths: &mut HashMap<u64, usize>,
+    report: &mut LogReport,
+) -> Result<()> {
     let mut frames = LogSegment::default();
-    let sequence_of = |frame: &crate::wal::FrameRef| segment.first_sequence + u64::from(frame.sequence_offset);
+    let sequence_of =
+        |frame: &crate::wal::FrameRef| segment.first_sequence + u64::from(frame.sequence_offset);
     frames.first_sequence = segment.frames.first().map_or(0, sequence_of);
     frames.last_sequence = segment.frames.last().map_or(0, sequence_of);
     frames.marks = segment.frames.iter().filter(|frame| frame.len == 0).count() as u64;
@@ -186,21 +227,36 @@ fn count_segment(segment: &SegmentFrames, widths: &mut HashMap<u64, usize>, repo
             if matches!(kind, LogSectionKind::Rows | LogSectionKind::Lone) {
                 frames.samples += items;
             }
-            let slot = report.sections.iter_mut().find(|sections| sections.kind == kind).expect("every kind is listed");
+            let slot = report
+                .sections
+                .iter_mut()
+                .find(|sections| sections.kind == kind)
+                .expect("every kind is listed");
             slot.count += 1;
             slot.items += items;
             slot.size_bytes += bytes as u64;
         }
         Ok(())
     })?;
-    if let Some(slot) = report.segments.iter_mut().find(|slot| slot.number == segment.number) {
-        *slot = LogSegment { number: slot.number, size_bytes: slot.size_bytes, ..frames };
+    if let Some(slot) = report
+        .segments
+        .iter_mut()
+        .find(|slot| slot.number == segment.number)
+    {
+        *slot = LogSegment {
+            number: slot.number,
+            size_bytes: slot.size_bytes,
+            ..frames
+        };
     }
     Ok(())
 }
 
 /// Tells what a section is and how much it holds.
-fn measure(section: Section<'_>, widths: &mut HashMap<u64, usize>) -> Result<(LogSectionKind, u64), Malformed> {
+fn measure(
+    section: Section<'_>,
+    widths: &mut HashMap<u64, usize>,
+) -> Result<(LogSectionKind, u64), Malformed> {
     let measured = match section {
         Section::Definitions(mut reader) => {
             let mut series = 0;
@@ -215,7 +271,9 @@ fn measure(section: Section<'_>, widths: &mut HashMap<u64, usize>) -> Result<(Lo
         }
         Section::Row(row) => {
             // The base of a row may be in a frame that is lost; then nobody can tell how wide it is.
-            let Some(&width) = widths.get(&row.group) else { return Ok((LogSectionKind::Rows, 0)) };
+            let Some(&width) = widths.get(&row.group) else {
+                return Ok((LogSectionKind::Rows, 0));
+            };
             let mut samples = width as u64;
             RowView::parse(row.row, width)?.for_each_absent(|_| samples -= 1);
             (LogSectionKind::Rows, samples)
@@ -255,8 +313,12 @@ mod tests {
         for scrape in 0..scrapes {
             appender.set_target(&target);
             for series in 0..20 {
-                let labels = Labels::from_pairs([("__name__", "up"), ("instance", &series.to_string())]).unwrap();
-                appender.append(&labels, 1000 * scrape, f64::from(series)).unwrap();
+                let labels =
+                    Labels::from_pairs([("__name__", "up"), ("instance", &series.to_string())])
+                        .unwrap();
+                appender
+                    .append(&labels, 1000 * scrape, f64::from(series))
+                    .unwrap();
             }
             appender.commit().unwrap();
         }
@@ -265,7 +327,11 @@ mod tests {
     }
 
     fn section(report: &LogReport, kind: LogSectionKind) -> LogSections {
-        *report.sections.iter().find(|sections| sections.kind == kind).unwrap()
+        *report
+            .sections
+            .iter()
+            .find(|sections| sections.kind == kind)
+            .unwrap()
     }
 
     #[test]
@@ -273,12 +339,27 @@ mod tests {
         let fs = written(5);
         let report = inspect_log(&fs, "/db").unwrap();
         assert_eq!(report.samples(), 100);
-        assert_eq!(report.segments.iter().map(|segment| segment.frames).sum::<u64>(), 5);
+        assert_eq!(
+            report
+                .segments
+                .iter()
+                .map(|segment| segment.frames)
+                .sum::<u64>(),
+            5
+        );
         assert_eq!(section(&report, LogSectionKind::Definitions).items, 20);
-        assert_eq!(section(&report, LogSectionKind::Rows).items + section(&report, LogSectionKind::Lone).items, 100);
+        assert_eq!(
+            section(&report, LogSectionKind::Rows).items
+                + section(&report, LogSectionKind::Lone).items,
+            100
+        );
         assert_eq!(section(&report, LogSectionKind::Unknown).count, 0);
         assert!(report.damaged.is_empty() && report.torn.is_none());
-        let sections: u64 = report.sections.iter().map(|sections| sections.size_bytes).sum();
+        let sections: u64 = report
+            .sections
+            .iter()
+            .map(|sections| sections.size_bytes)
+            .sum();
         assert!(sections < report.size_bytes());
     }
 

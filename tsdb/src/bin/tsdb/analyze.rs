@@ -28,9 +28,27 @@ pub(crate) fn run(args: &AnalyzeArgs, console: &mut Console) -> anyhow::Result<O
     let series = cardinality.series();
     let report = Report::default()
         .record("totals", [("series", Cell::Count(series))])
-        .list("metrics", &["metric", "series", "percent"], cardinality.metrics().iter().map(|count| with_share(count, series)))
-        .list("labels", &["label", "values"], cardinality.labels().iter().map(row))
-        .list("pairs", &["pair", "series", "percent"], cardinality.pairs().iter().map(|count| with_share(count, series)));
+        .list(
+            "metrics",
+            &["metric", "series", "percent"],
+            cardinality
+                .metrics()
+                .iter()
+                .map(|count| with_share(count, series)),
+        )
+        .list(
+            "labels",
+            &["label", "values"],
+            cardinality.labels().iter().map(row),
+        )
+        .list(
+            "pairs",
+            &["pair", "series", "percent"],
+            cardinality
+                .pairs()
+                .iter()
+                .map(|count| with_share(count, series)),
+        );
     console.report(&report)?;
     Ok(outcome)
 }
@@ -41,6 +59,8 @@ fn row(count: &Count) -> Vec<Cell> {
 
 fn with_share(count: &Count, total: u64) -> Vec<Cell> {
     let mut cells = row(count);
-    cells.push(Cell::Ratio(count.count as f64 * 100.0 / total.max(1) as f64));
+    cells.push(Cell::Ratio(
+        count.count as f64 * 100.0 / total.max(1) as f64,
+    ));
     cells
 }

@@ -9,7 +9,9 @@ use crate::{Cli, Outcome};
 
 /// Writes a script that completes the arguments of this command.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tsdb completions bash > ~/.local/share/bash-completion/completions/tsdb")]
+#[command(
+    after_help = "Example:\n  tsdb completions bash > ~/.local/share/bash-completion/completions/tsdb"
+)]
 pub(crate) struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
@@ -22,7 +24,10 @@ pub(crate) fn run(args: &CompletionsArgs, console: &mut Console) -> anyhow::Resu
     match console.asked_format() {
         Some(Format::Json | Format::Ndjson | Format::Csv) => {
             let script = String::from_utf8_lossy(&script).into_owned();
-            let fields = [("shell", Cell::text(args.shell.to_string())), ("script", Cell::Text(script))];
+            let fields = [
+                ("shell", Cell::text(args.shell.to_string())),
+                ("script", Cell::Text(script)),
+            ];
             console.report(&Report::default().record("completions", fields))?;
         }
         // Whatever the stream is: the script is meant for a file.

@@ -25,7 +25,11 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn new(format: Option<Format>, progress: ProgressMode) -> Self {
-        Self { format, progress, out: BufWriter::new(io::stdout().lock()) }
+        Self {
+            format,
+            progress,
+            out: BufWriter::new(io::stdout().lock()),
+        }
     }
 
     /// Returns the format that was asked for.
@@ -35,7 +39,13 @@ impl Console {
 
     /// Returns the format to write.
     pub(crate) fn format(&self) -> Format {
-        self.format.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Ndjson })
+        self.format.unwrap_or_else(|| {
+            if io::stdout().is_terminal() {
+                Format::Table
+            } else {
+                Format::Ndjson
+            }
+        })
     }
 
     /// Returns standard output.
@@ -63,7 +73,9 @@ impl Console {
             Some(_) => "{msg} {bar:32} {binary_bytes} of {binary_total_bytes}, {eta} left",
             None => "{msg} {spinner} {binary_bytes}",
         };
-        bar.set_style(ProgressStyle::with_template(template).expect("the templates are well formed"));
+        bar.set_style(
+            ProgressStyle::with_template(template).expect("the templates are well formed"),
+        );
         bar.set_message(what);
         bar
     }

@@ -17,7 +17,9 @@ use crate::{Outcome, open};
 /// `tsdb import` and `promtool tsdb create-blocks-from openmetrics` read it. Staleness markers are left out: the format
 /// has no word for them. With --output the samples are written as by `tsdb query`, markers included.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tsdb dump /var/lib/metrics --start -1d 'up' | zstd > up.om.zst")]
+#[command(
+    after_help = "Example:\n  tsdb dump /var/lib/metrics --start -1d 'up' | zstd > up.om.zst"
+)]
 pub(crate) struct DumpArgs {
     /// Directory of the database.
     #[arg(value_name = "DIR")]
@@ -32,7 +34,10 @@ pub(crate) struct DumpArgs {
 pub(crate) fn run(args: &DumpArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let opened = open::open(&args.dir, console)?;
     let warned = opened.warn();
-    let selected = opened.db.querier(args.range.range())?.select(args.selector.as_deref().unwrap_or_default())?;
+    let selected = opened
+        .db
+        .querier(args.range.range())?
+        .select(args.selector.as_deref().unwrap_or_default())?;
     let asked = console.asked_format();
     let out = console.out();
     let read = match asked {
@@ -57,5 +62,9 @@ pub(crate) fn run(args: &DumpArgs, console: &mut Console) -> anyhow::Result<Outc
             read
         }
     };
-    Ok(if warned == Outcome::Findings { warned } else { read })
+    Ok(if warned == Outcome::Findings {
+        warned
+    } else {
+        read
+    })
 }

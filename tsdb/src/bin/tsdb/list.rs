@@ -26,7 +26,12 @@ pub(crate) fn run(args: &ListArgs, console: &mut Console) -> anyhow::Result<Outc
     let mut rows = rows(&stats);
     if console.format() == Format::Table {
         columns.push("timeline");
-        let ranges: Vec<TimeRange> = stats.blocks.iter().map(|block| block.range).chain(head_range(&stats)).collect();
+        let ranges: Vec<TimeRange> = stats
+            .blocks
+            .iter()
+            .map(|block| block.range)
+            .chain(head_range(&stats))
+            .collect();
         for (row, range) in rows.iter_mut().zip(&ranges) {
             row.push(Cell::Text(timeline(*range, &ranges)));
         }
@@ -71,18 +76,29 @@ fn rows(stats: &Stats) -> Vec<Vec<Cell>> {
 
 /// Returns the span of time the head has samples of, if it has any.
 fn head_range(stats: &Stats) -> Option<TimeRange> {
-    (stats.head_min_time <= stats.head_max_time).then(|| TimeRange::closed(stats.head_min_time, stats.head_max_time))
+    (stats.head_min_time <= stats.head_max_time)
+        .then(|| TimeRange::closed(stats.head_min_time, stats.head_max_time))
 }
 
 /// Draws where a span lies within all of them.
 fn timeline(range: TimeRange, all: &[TimeRange]) -> String {
-    let start = all.iter().map(|range| range.start).min().unwrap_or_default();
+    let start = all
+        .iter()
+        .map(|range| range.start)
+        .min()
+        .unwrap_or_default();
     let end = all.iter().map(|range| range.end).max().unwrap_or_default();
     let width = (end as f64 - start as f64).max(1.0);
     let place = |time: i64| (time as f64 - start as f64) / width * TIMELINE_CELLS as f64;
     let first = (place(range.start) as usize).min(TIMELINE_CELLS - 1);
     let last = (place(range.end).ceil() as usize).clamp(first + 1, TIMELINE_CELLS);
-    let cells = (0..TIMELINE_CELLS).map(|cell| if (first..last).contains(&cell) { '█' } else { '·' });
+    let cells = (0..TIMELINE_CELLS).map(|cell| {
+        if (first..last).contains(&cell) {
+            '█'
+        } else {
+            '·'
+        }
+    });
     cells.collect()
 }
 
@@ -108,9 +124,19 @@ mod tests {
 
     #[test]
     fn timeline_shows_where_a_block_lies() {
-        let all = [TimeRange::new(0, 12), TimeRange::new(12, 24), TimeRange::new(23, 24)];
+        let all = [
+            TimeRange::new(0, 12),
+            TimeRange::new(12, 24),
+            TimeRange::new(23, 24),
+        ];
         assert_eq!(timeline(all[0], &all), "████████████············");
         assert_eq!(timeline(all[2], &all), "·······················█");
-        assert_eq!(timeline(TimeRange::new(24, 24), &all).chars().filter(|cell| *cell == '█').count(), 1);
+        assert_eq!(
+            timeline(TimeRange::new(24, 24), &all)
+                .chars()
+                .filter(|cell| *cell == '█')
+                .count(),
+            1
+        );
     }
 }

@@ -33,7 +33,13 @@ pub(crate) fn run(args: &ManArgs, console: &mut Console) -> anyhow::Result<Outco
     match console.asked_format() {
         Some(Format::Json | Format::Ndjson | Format::Csv) => {
             let page = String::from_utf8_lossy(&page).into_owned();
-            console.report(&Report::default().record("man", [("file", Cell::Text(man.get_filename())), ("page", Cell::Text(page))]))?;
+            console.report(&Report::default().record(
+                "man",
+                [
+                    ("file", Cell::Text(man.get_filename())),
+                    ("page", Cell::Text(page)),
+                ],
+            ))?;
         }
         // Whatever the stream is: the page is meant for a file.
         Some(Format::Table) | None => console.out().write_all(&page)?,

@@ -32,11 +32,16 @@ pub(crate) fn open(dir: &Path, console: &Console) -> anyhow::Result<Opened> {
         shown.set_position(done);
         true
     };
-    let options = Options::default().with_listener(Some(Arc::new(listener))).with_replay_progress(Some(Arc::new(progress)));
+    let options = Options::default()
+        .with_listener(Some(Arc::new(listener)))
+        .with_replay_progress(Some(Arc::new(progress)));
     let result = Db::open_read_only(dir, options);
     bar.finish_and_clear();
     let damage = std::mem::take(&mut *damage.lock());
-    Ok(Opened { db: result?, damage })
+    Ok(Opened {
+        db: result?,
+        damage,
+    })
 }
 
 impl Opened {
@@ -45,6 +50,10 @@ impl Opened {
         for damage in &self.damage {
             complain("warning", damage);
         }
-        if self.damage.is_empty() { Outcome::Done } else { Outcome::Findings }
+        if self.damage.is_empty() {
+            Outcome::Done
+        } else {
+            Outcome::Findings
+        }
     }
 }

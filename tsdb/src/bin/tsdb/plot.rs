@@ -21,25 +21,55 @@ pub(crate) fn plot(samples: &Samples, size: Plot) -> String {
     let (Some(first), Some(last)) = (finite().next(), finite().last()) else {
         return "no finite values\n".to_owned();
     };
-    let low = finite().map(|sample| sample.value).fold(f64::INFINITY, f64::min);
-    let high = finite().map(|sample| sample.value).fold(f64::NEG_INFINITY, f64::max);
+    let low = finite()
+        .map(|sample| sample.value)
+        .fold(f64::INFINITY, f64::min);
+    let high = finite()
+        .map(|sample| sample.value)
+        .fold(f64::NEG_INFINITY, f64::max);
     // A line that is level runs through the middle and has one label.
-    let scale = if low < high { vec![(0, short(high)), (size.lines - 1, short(low))] } else { vec![(size.lines / 2, short(low))] };
-    let margin = scale.iter().map(|(_, label)| label.len()).max().unwrap_or_default() + 1;
+    let scale = if low < high {
+        vec![(0, short(high)), (size.lines - 1, short(low))]
+    } else {
+        vec![(size.lines / 2, short(low))]
+    };
+    let margin = scale
+        .iter()
+        .map(|(_, label)| label.len())
+        .max()
+        .unwrap_or_default()
+        + 1;
     let mut canvas = Canvas::new(size.columns.saturating_sub(margin + 1).max(8), size.lines);
 
     let (x_max, y_max) = (canvas.columns * 2 - 1, canvas.lines * 4 - 1);
-    let x = |timestamp: Timestamp| position(timestamp as f64, first.timestamp as f64, last.timestamp as f64, x_max);
+    let x = |timestamp: Timestamp| {
+        position(
+            timestamp as f64,
+            first.timestamp as f64,
+            last.timestamp as f64,
+            x_max,
+        )
+    };
     let y = |value: f64| y_max - position(value, low, high, y_max);
     let mut before = None;
     for sample in samples.iter() {
-        let here = sample.value.is_finite().then(|| (x(sample.timestamp), y(sample.value)));
+        let here = sample
+            .value
+            .is_finite()
+            .then(|| (x(sample.timestamp), y(sample.value)));
         if let Some(here) = here {
             canvas.line(before.unwrap_or(here), here);
         }
         before = here;
     }
-    canvas.framed(&scale, margin, &[times::format(first.timestamp), times::format(last.timestamp)])
+    canvas.framed(
+        &scale,
+        margin,
+        &[
+            times::format(first.timestamp),
+            times::format(last.timestamp),
+        ],
+    )
 }
 
 /// Returns where `value` lies between `low` and `high`, from 0 to `max`; in the middle if they are one.
@@ -73,7 +103,11 @@ struct Canvas {
 
 impl Canvas {
     fn new(columns: usize, lines: usize) -> Self {
-        Self { columns, lines, cells: vec![0; columns * lines] }
+        Self {
+            columns,
+            lines,
+            cells: vec![0; columns * lines],
+        }
     }
 
     fn set(&mut self, (x, y): (usize, usize)) {
@@ -99,12 +133,31 @@ impl Canvas {
     fn framed(&self, scale: &[(usize, String)], margin: usize, times: &[String; 2]) -> String {
         let mut out = String::new();
         for (index, line) in self.cells.chunks(self.columns).enumerate() {
-            let label = scale.iter().find(|(line, _)| *line == index).map_or("", |(_, label)| label);
-            let dots: String = line.iter().filter_map(|cell| char::from_u32(0x2800 + u32::from(*cell))).collect();
-            writeln!(out, "{label:>margin$}┤{}", dots.trim_end_matches('\u{2800}')).expect("a string takes everything");
+            let label = scale
+                .iter()
+                .find(|(line, _)| *line == index)
+                .map_or("", |(_, label)| label);
+            let dots: String = line
+                .iter()
+                .filter_map(|cell| char::from_u32(0x2800 + u32::from(*cell)))
+                .collect();
+            writeln!(
+                out,
+                "{label:>margin$}┤{}",
+                dots.trim_end_matches('\u{2800}')
+            )
+            .expect("a string takes everything");
         }
-        let between = self.columns.saturating_sub(times[0].len() + times[1].len()).max(1);
-        writeln!(out, "{:margin$} {}{:between$}{}", "", times[0], "", times[1]).expect("a string takes everything");
+        let between = self
+            .columns
+            .saturating_sub(times[0].len() + times[1].len())
+            .max(1);
+        writeln!(
+            out,
+            "{:margin$} {}{:between$}{}",
+            "", times[0], "", times[1]
+        )
+        .expect("a string takes everything");
         out
     }
 }
@@ -121,18 +174,28 @@ mod tests {
         plot(&samples, size)
     }
 
-    const SIZE: Plot = Plot { columns: 11, lines: 2 };
+    const SIZE: Plot = Plot {
+        columns: 11,
+        lines: 2,
+    };
 
     #[test]
     fn line_rises_from_the_lower_left_to_the_upper_right() {
-        let expected = " 7┤⠀⠀⠀⠀⢀⡠⠔⠊\n 0┤⢀⡠⠔⠊\n   1970-01-01T00:00:00.000Z 1970-01-01T00:00:07.000Z\n";
-        assert_eq!(drawn(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], SIZE), expected);
+        let expected =
+            " 7┤⠀⠀⠀⠀⣀⡠⠔⠊\n 0┤⣀⠤⠒⠉\n   1970-01-01T00:00:00.000Z 1970-01-01T00:00:07.000Z\n";
+        assert_eq!(
+            drawn(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], SIZE),
+            expected
+        );
     }
 
     #[test]
     fn gap_stays_empty() {
         let drawing = drawn(&[1.0, f64::NAN, 1.0], SIZE);
-        let dots = drawing.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count();
+        let dots = drawing
+            .chars()
+            .filter(|c| ('\u{2801}'..='\u{28ff}').contains(c))
+            .count();
         assert_eq!(dots, 2);
     }
 
@@ -145,6 +208,9 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([0.0, 1.0, -12.5, 0.25, 1_234_567.0, 0.001].map(short), ["0", "1", "-12.5", "0.25", "1.235e6", "1.000e-3"]);
+        assert_eq!(
+            [0.0, 1.0, -12.5, 0.25, 1_234_567.0, 0.001].map(short),
+            ["0", "1", "-12.5", "0.25", "1.235e6", "1.000e-3"]
+        );
     }
 }

@@ -46,13 +46,18 @@ pub(crate) struct QueryArgs {
 pub(crate) type Matchers = std::sync::Arc<[Matcher]>;
 
 pub(crate) fn parse_matchers(text: &str) -> Result<Matchers, String> {
-    parse_selector(text).map(Matchers::from).map_err(|error| error.to_string())
+    parse_selector(text)
+        .map(Matchers::from)
+        .map_err(|error| error.to_string())
 }
 
 pub(crate) fn run(args: &QueryArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let opened = open::open(&args.dir, console)?;
     let warned = opened.warn();
-    let selected = opened.db.querier(args.range.range())?.select(&args.selector)?;
+    let selected = opened
+        .db
+        .querier(args.range.range())?
+        .select(&args.selector)?;
     let format = console.format();
     let is_drawn = args.plot && matches!(console.asked_format(), None | Some(Format::Table));
     let read = if is_drawn {
@@ -68,7 +73,11 @@ pub(crate) fn run(args: &QueryArgs, console: &mut Console) -> anyhow::Result<Out
         writer.finish()?;
         read
     };
-    Ok(if warned == Outcome::Findings { warned } else { read })
+    Ok(if warned == Outcome::Findings {
+        warned
+    } else {
+        read
+    })
 }
 
 fn keep_last(samples: &mut Samples) {
@@ -78,7 +87,10 @@ fn keep_last(samples: &mut Samples) {
 }
 
 fn draw(args: &QueryArgs, selected: SeriesSet, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let size = Plot { columns: args.width.into(), lines: args.height.into() };
+    let size = Plot {
+        columns: args.width.into(),
+        lines: args.height.into(),
+    };
     let mut is_first = true;
     for_each_series(selected, |labels, samples| {
         if !is_first {

@@ -2,7 +2,13 @@
 
 /// Writes milliseconds in the two largest units that say something.
 pub(crate) fn format(ms: i64) -> String {
-    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+    const UNITS: [(&str, u64); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
     let mut rest = ms.unsigned_abs();
     let mut parts = Vec::new();
     for (unit, length) in UNITS {
@@ -17,7 +23,11 @@ pub(crate) fn format(ms: i64) -> String {
         }
     }
     let sign = if ms < 0 { "-" } else { "" };
-    if parts.is_empty() { "0s".to_owned() } else { format!("{sign}{}", parts.join(" ")) }
+    if parts.is_empty() {
+        "0s".to_owned()
+    } else {
+        format!("{sign}{}", parts.join(" "))
+    }
 }
 
 #[cfg(test)]
@@ -26,7 +36,12 @@ mod tests {
 
     #[test]
     fn two_units_are_enough() {
-        let spans = [0, 7, 15_000, 7_200_000, 5_430_000, 90_061_001, 86_400_001, -60_000];
-        assert_eq!(spans.map(format), ["0s", "7ms", "15s", "2h", "1h 30m", "1d 1h", "1d", "-1m"]);
+        let spans = [
+            0, 7, 15_000, 7_200_000, 5_430_000, 90_061_001, 86_400_001, -60_000,
+        ];
+        assert_eq!(
+            spans.map(format),
+            ["0s", "7ms", "15s", "2h", "1h 30m", "1d 1h", "1d", "-1m"]
+        );
     }
 }

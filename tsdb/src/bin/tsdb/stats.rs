@@ -13,7 +13,9 @@ use crate::{Outcome, open};
 /// These are the numbers of a reader that opened the database just now: what only the process that writes it can count,
 /// such as commits and refused samples, is 0.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tsdb stats /var/lib/metrics --output json | jq '.[] | select(.value > 0)'")]
+#[command(
+    after_help = "Example:\n  tsdb stats /var/lib/metrics --output json | jq '.[] | select(.value > 0)'"
+)]
 pub(crate) struct StatsArgs {
     /// Directory of the database.
     #[arg(value_name = "DIR")]
@@ -25,9 +27,20 @@ pub(crate) fn run(args: &StatsArgs, console: &mut Console) -> anyhow::Result<Out
     let outcome = opened.warn();
     let mut rows = Vec::new();
     opened.db.metrics(&mut |metric| {
-        let label = metric.label.map_or(Cell::Empty, |(name, value)| Cell::Text(format!("{name}={value}")));
-        rows.push(vec![Cell::text(metric.name), label, Cell::Number(metric.value), Cell::text(metric.help)]);
+        let label = metric.label.map_or(Cell::Empty, |(name, value)| {
+            Cell::Text(format!("{name}={value}"))
+        });
+        rows.push(vec![
+            Cell::text(metric.name),
+            label,
+            Cell::Number(metric.value),
+            Cell::text(metric.help),
+        ]);
     });
-    console.report(&Report::default().list("metrics", &["metric", "label", "value", "help"], rows))?;
+    console.report(&Report::default().list(
+        "metrics",
+        &["metric", "label", "value", "help"],
+        rows,
+    ))?;
     Ok(outcome)
 }

@@ -35,15 +35,26 @@ fn parse_unix(text: &str) -> Option<Timestamp> {
         let is_seconds = number.unsigned_abs() < 100_000_000_000;
         return Some(if is_seconds { number * 1000 } else { number });
     }
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) && text.contains('.');
-    is_decimal.then(|| crate::exposition::parse_seconds(text)).flatten()
+    let is_decimal = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
+        && text.contains('.');
+    is_decimal
+        .then(|| crate::exposition::parse_seconds(text))
+        .flatten()
 }
 
 /// Reads a length of time in milliseconds; a day has 24 hours.
 fn parse_span(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is no span of time such as 90s, 15m, 2h30m or 1d");
+    if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        // A sign stands before the span already.
+        return Err(wrong());
+    }
     let span: Span = text.parse().map_err(|_error| wrong())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_error| wrong())?;
+    let duration = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_error| wrong())?;
     i64::try_from(duration.as_millis()).map_err(|_error| wrong())
 }
 
@@ -102,7 +113,15 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "yesterday", "-1x", "2023-11-14", "--1d", "1.2.3", "now1d"] {
+        for text in [
+            "",
+            "yesterday",
+            "-1x",
+            "2023-11-14",
+            "--1d",
+            "1.2.3",
+            "now1d",
+        ] {
             assert!(parse_at(text, NOW).is_err(), "{text}");
         }
     }

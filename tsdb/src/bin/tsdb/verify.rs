@@ -26,7 +26,11 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) fn run(args: &VerifyArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     let opened = open::open(&args.dir, console)?;
-    let depth = if args.checksums { VerifyDepth::Checksums } else { VerifyDepth::Decode };
+    let depth = if args.checksums {
+        VerifyDepth::Checksums
+    } else {
+        VerifyDepth::Decode
+    };
     let verified = opened.db.verify(depth)?;
     // What opening met is left out of the database and so not met again, unless it is in the log.
     let mut damaged = opened.damage;
@@ -36,7 +40,13 @@ pub(crate) fn run(args: &VerifyArgs, console: &mut Console) -> anyhow::Result<Ou
             damaged.push(error);
         }
     }
-    let decoded = |count| if args.checksums { Cell::Empty } else { Cell::Count(count) };
+    let decoded = |count| {
+        if args.checksums {
+            Cell::Empty
+        } else {
+            Cell::Count(count)
+        }
+    };
     let report = Report::default()
         .record(
             "checked",
@@ -48,7 +58,15 @@ pub(crate) fn run(args: &VerifyArgs, console: &mut Console) -> anyhow::Result<Ou
                 ("damaged", Cell::Count(damaged.len() as u64)),
             ],
         )
-        .list("damage", &["damage"], damaged.iter().map(|damage| vec![Cell::text(damage)]));
+        .list(
+            "damage",
+            &["damage"],
+            damaged.iter().map(|damage| vec![Cell::text(damage)]),
+        );
     console.report(&report)?;
-    Ok(if damaged.is_empty() { Outcome::Done } else { Outcome::Findings })
+    Ok(if damaged.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Findings
+    })
 }

@@ -36,34 +36,74 @@ pub(crate) fn run(args: &WalArgs, console: &mut Console) -> anyhow::Result<Outco
         ]
     });
     let total_bytes = log.size_bytes().max(1);
-    let sections = log.sections.iter().filter(|sections| sections.count > 0).map(|sections| {
-        vec![
-            Cell::text(sections.kind.as_str()),
-            Cell::Count(sections.count),
-            Cell::Count(sections.items),
-            Cell::Size(sections.size_bytes),
-            Cell::Ratio(sections.size_bytes as f64 * 100.0 / total_bytes as f64),
-        ]
-    });
+    let sections = log
+        .sections
+        .iter()
+        .filter(|sections| sections.count > 0)
+        .map(|sections| {
+            vec![
+                Cell::text(sections.kind.as_str()),
+                Cell::Count(sections.count),
+                Cell::Count(sections.items),
+                Cell::Size(sections.size_bytes),
+                Cell::Ratio(sections.size_bytes as f64 * 100.0 / total_bytes as f64),
+            ]
+        });
     let report = Report::default()
         .record("log", totals(&log))
-        .list("segments", &["segment", "first_sequence", "last_sequence", "frames", "marks", "samples", "size_bytes", "bytes_per_sample"], segments)
-        .list("sections", &["kind", "sections", "items", "size_bytes", "percent"], sections)
-        .list("damage", &["damage"], log.damaged.iter().map(|error| vec![Cell::text(error.to_string())]));
+        .list(
+            "segments",
+            &[
+                "segment",
+                "first_sequence",
+                "last_sequence",
+                "frames",
+                "marks",
+                "samples",
+                "size_bytes",
+                "bytes_per_sample",
+            ],
+            segments,
+        )
+        .list(
+            "sections",
+            &["kind", "sections", "items", "size_bytes", "percent"],
+            sections,
+        )
+        .list(
+            "damage",
+            &["damage"],
+            log.damaged
+                .iter()
+                .map(|error| vec![Cell::text(error.to_string())]),
+        );
     console.report(&report)?;
-    Ok(if log.damaged.is_empty() { Outcome::Done } else { Outcome::Findings })
+    Ok(if log.damaged.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Findings
+    })
 }
 
 fn totals(log: &LogReport) -> Vec<(&'static str, Cell)> {
     let torn = log.torn.map_or(Cell::Empty, |torn| {
-        Cell::Text(format!("segment {} at byte {}: {} bytes", torn.segment, torn.offset, torn.size_bytes))
+        Cell::Text(format!(
+            "segment {} at byte {}: {} bytes",
+            torn.segment, torn.offset, torn.size_bytes
+        ))
     });
     vec![
         ("segments", Cell::Count(log.segments.len() as u64)),
         ("size_bytes", Cell::Size(log.size_bytes())),
-        ("frames", Cell::Count(log.segments.iter().map(|segment| segment.frames).sum())),
+        (
+            "frames",
+            Cell::Count(log.segments.iter().map(|segment| segment.frames).sum()),
+        ),
         ("samples", Cell::Count(log.samples())),
-        ("bytes_per_sample", Cell::per_sample(log.size_bytes(), log.samples())),
+        (
+            "bytes_per_sample",
+            Cell::per_sample(log.size_bytes(), log.samples()),
+        ),
         ("last_sequence", Cell::Count(log.last_sequence)),
         ("synced_sequence", Cell::Count(log.synced_sequence)),
         ("torn", torn),

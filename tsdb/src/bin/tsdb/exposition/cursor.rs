@@ -21,7 +21,10 @@ impl<'a> Cursor<'a> {
 
     /// Returns what is wrong here.
     pub(super) fn fault(&self, what: &'static str) -> Fault {
-        Fault { offset: self.at, what }
+        Fault {
+            offset: self.at,
+            what,
+        }
     }
 
     /// Returns the text from here on.
@@ -86,7 +89,10 @@ impl<'a> Cursor<'a> {
                 _ => {}
             }
         }
-        Err(Fault { offset: start - 1, what: "this string has no end" })
+        Err(Fault {
+            offset: start - 1,
+            what: "this string has no end",
+        })
     }
 }
 

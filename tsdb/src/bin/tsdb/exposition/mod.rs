@@ -28,7 +28,10 @@ pub(crate) struct Fault {
 impl Fault {
     /// Returns the number of the character where it shows, as editors count them.
     pub(crate) fn column(&self, line: &str) -> usize {
-        line.char_indices().take_while(|(offset, _)| *offset < self.offset).count() + 1
+        line.char_indices()
+            .take_while(|(offset, _)| *offset < self.offset)
+            .count()
+            + 1
     }
 }
 
@@ -36,7 +39,9 @@ impl Fault {
 fn is_metric_name(name: &str) -> bool {
     !name.starts_with(|first: char| first.is_ascii_digit())
         && !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
 }
 
 /// Tells whether `name` needs no quotes inside the braces.

@@ -62,13 +62,21 @@ pub(crate) fn parse_line(line: &str, syntax: Syntax) -> Result<Line<'_>, Fault> 
     let value = parse_value(&mut cursor)?;
     cursor.skip_space();
     let mut timestamp = None;
-    if !matches!(cursor.peek(), None | Some('#')) {
+    if !matches!(
+        (cursor.peek(), syntax),
+        (None, _) | (Some('#'), Syntax::OpenMetrics)
+    ) {
         timestamp = Some(parse_timestamp(&mut cursor, syntax)?);
         cursor.skip_space();
     }
     match (cursor.peek(), syntax) {
         // Exemplars are not stored, so nobody looks at what they say.
-        (None, _) | (Some('#'), Syntax::OpenMetrics) => Ok(Line::Sample(Sample { series, offset, value, timestamp })),
+        (None, _) | (Some('#'), Syntax::OpenMetrics) => Ok(Line::Sample(Sample {
+            series,
+            offset,
+            value,
+            timestamp,
+        })),
         _ => Err(cursor.fault("expected the end of the line")),
     }
 }
@@ -91,7 +99,11 @@ pub(crate) fn parse_series(text: &str) -> Result<Vec<Pair<'_>>, Fault> {
             return Ok(pairs);
         }
         let start = cursor.clone();
-        let name = if cursor.peek() == Some('"') { unescape(cursor.quoted()?) } else { label_name(&mut cursor)? };
+        let name = if cursor.peek() == Some('"') {
+            unescape(cursor.quoted()?)
+        } else {
+            label_name(&mut cursor)?
+        };
         cursor.skip_space();
         if cursor.eat('=') {
             cursor.skip_space();
@@ -144,7 +156,11 @@ fn skip_series(cursor: &mut Cursor<'_>) -> Result<(), Fault> {
 fn label_name<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>, Fault> {
     let start = cursor.clone();
     let name = cursor.take_while(is_name_letter);
-    if is_label_name(name) { Ok(Cow::Borrowed(name)) } else { Err(start.fault("expected a label name")) }
+    if is_label_name(name) {
+        Ok(Cow::Borrowed(name))
+    } else {
+        Err(start.fault("expected a label name"))
+    }
 }
 
 fn parse_value(cursor: &mut Cursor<'_>) -> Result<f64, Fault> {
@@ -153,15 +169,20 @@ fn parse_value(cursor: &mut Cursor<'_>) -> Result<f64, Fault> {
     if word.is_empty() {
         return Err(start.fault("expected a value"));
     }
-    word.parse().map_err(|_error| start.fault("this is no number"))
+    word.parse()
+        .map_err(|_error| start.fault("this is no number"))
 }
 
 fn parse_timestamp(cursor: &mut Cursor<'_>, syntax: Syntax) -> Result<Timestamp, Fault> {
     let start = cursor.clone();
     let word = cursor.word();
     match syntax {
-        Syntax::OpenMetrics => parse_seconds(word).ok_or_else(|| start.fault("expected a timestamp in seconds")),
-        Syntax::Prometheus => word.parse().map_err(|_error| start.fault("expected a timestamp in whole milliseconds")),
+        Syntax::OpenMetrics => {
+            parse_seconds(word).ok_or_else(|| start.fault("expected a timestamp in seconds"))
+        }
+        Syntax::Prometheus => word
+            .parse()
+            .map_err(|_error| start.fault("expected a timestamp in whole milliseconds")),
     }
 }
 
@@ -173,15 +194,33 @@ pub(crate) fn parse_seconds(text: &str) -> Option<Timestamp> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if !(whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())) || whole.is_empty() {
+    if !(whole
+        .bytes()
+        .chain(fraction.bytes())
+        .all(|byte| byte.is_ascii_digit()))
+        || whole.is_empty()
+    {
         return parse_float_seconds(text);
     }
-    let digit = |index: usize| fraction.as_bytes().get(index).map_or(0, |byte| i64::from(byte - b'0'));
+    let digit = |index: usize| {
+        fraction
+            .as_bytes()
+            .get(index)
+            .map_or(0, |byte| i64::from(byte - b'0'))
+    };
     let thousandths = digit(0) * 100 + digit(1) * 10 + digit(2) + i64::from(digit(3) >= 5);
     let sign = if is_negative { -1 } else { 1 };
     // Signed from the start: the earliest timestamp has no positive twin.
-    let signed = if is_negative { format!("-{whole}") } else { whole.to_owned() };
-    signed.parse::<i64>().ok()?.checked_mul(1000)?.checked_add(sign * thousandths)
+    let signed = if is_negative {
+        format!("-{whole}")
+    } else {
+        whole.to_owned()
+    };
+    signed
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1000)?
+        .checked_add(sign * thousandths)
 }
 
 fn parse_float_seconds(text: &str) -> Option<Timestamp> {
@@ -235,7 +274,10 @@ mod tests {
         let fault = match parse_line(line, syntax) {
             Ok(Line::Sample(sample)) => match parse_series(sample.series) {
                 Ok(pairs) => panic!("{line}: {pairs:?}"),
-                Err(fault) => Fault { offset: fault.offset + sample.offset, ..fault },
+                Err(fault) => Fault {
+                    offset: fault.offset + sample.offset,
+                    ..fault
+                },
             },
             Ok(other) => panic!("{line}: {other:?}"),
             Err(fault) => fault,
@@ -245,17 +287,28 @@ mod tests {
 
     fn pairs(series: &str) -> Vec<(String, String)> {
         let pairs = parse_series(series).unwrap().into_iter();
-        pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+        pairs
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect()
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn timestamps_count_seconds_in_openmetrics_and_milliseconds_in_prometheus() {
-        assert_eq!(sample("up 1 1700000000.5", Syntax::OpenMetrics).timestamp, Some(1_700_000_000_500));
-        assert_eq!(sample("up 1 1700000000500", Syntax::Prometheus).timestamp, Some(1_700_000_000_500));
+        assert_eq!(
+            sample("up 1 1700000000.5", Syntax::OpenMetrics).timestamp,
+            Some(1_700_000_000_500)
+        );
+        assert_eq!(
+            sample("up 1 1700000000500", Syntax::Prometheus).timestamp,
+            Some(1_700_000_000_500)
+        );
         assert_eq!(sample("up 1", Syntax::Prometheus).timestamp, None);
     }
 
@@ -282,8 +335,19 @@ mod tests {
 
     #[test]
     fn values_are_go_s() {
-        for (text, expected) in [("+Inf", f64::INFINITY), ("-Inf", f64::NEG_INFINITY), ("1e-7", 1e-7), ("-0", -0.0), (".5", 0.5)] {
-            assert_eq!(sample(&format!("a {text}"), Syntax::OpenMetrics).value.to_bits(), expected.to_bits());
+        for (text, expected) in [
+            ("+Inf", f64::INFINITY),
+            ("-Inf", f64::NEG_INFINITY),
+            ("1e-7", 1e-7),
+            ("-0", -0.0),
+            (".5", 0.5),
+        ] {
+            assert_eq!(
+                sample(&format!("a {text}"), Syntax::OpenMetrics)
+                    .value
+                    .to_bits(),
+                expected.to_bits()
+            );
         }
         assert!(sample("a NaN", Syntax::Prometheus).value.is_nan());
     }
@@ -291,21 +355,35 @@ mod tests {
     #[test]
     fn labels_are_unescaped() {
         let series = r#"a{path="C:\\dir\new\d",quote="\"x\"",}"#;
-        let expected = [("__name__", "a"), ("path", "C:\\dir\new\\d"), ("quote", "\"x\"")];
+        let expected = [
+            ("__name__", "a"),
+            ("path", "C:\\dir\new\\d"),
+            ("quote", "\"x\""),
+        ];
         assert_eq!(pairs(series), owned(&expected));
     }
 
     #[test]
     fn names_that_need_quotes_stand_inside_the_braces() {
-        let series = sample(r#"{"http.requests", "service.name"="a b"} 1"#, Syntax::OpenMetrics).series;
-        assert_eq!(pairs(series), owned(&[("__name__", "http.requests"), ("service.name", "a b")]));
+        let series = sample(
+            r#"{"http.requests", "service.name"="a b"} 1"#,
+            Syntax::OpenMetrics,
+        )
+        .series;
+        assert_eq!(
+            pairs(series),
+            owned(&[("__name__", "http.requests"), ("service.name", "a b")])
+        );
         assert_eq!(pairs(r#"{a="b"}"#), owned(&[("a", "b")]));
     }
 
     #[test]
     fn spaces_may_stand_between_all_parts() {
         let sample = sample("\ta { b = \"c d\" , e = \"}\" }  1  2 ", Syntax::Prometheus);
-        assert_eq!(pairs(sample.series), owned(&[("__name__", "a"), ("b", "c d"), ("e", "}")]));
+        assert_eq!(
+            pairs(sample.series),
+            owned(&[("__name__", "a"), ("b", "c d"), ("e", "}")])
+        );
         assert_eq!((sample.value, sample.timestamp), (1.0, Some(2)));
     }
 
@@ -314,7 +392,14 @@ mod tests {
         let line = r#"a_bucket{le="1"} 5 1.5 # {trace_id="x"} 0.7 1.25"#;
         assert_eq!(sample(line, Syntax::OpenMetrics).timestamp, Some(1500));
         assert_eq!(sample("a 5 # {} 1", Syntax::OpenMetrics).timestamp, None);
-        assert_eq!(fault(line, Syntax::Prometheus), (24, "expected the end of the line"));
+        assert_eq!(
+            fault("a 5 # {} 1", Syntax::Prometheus),
+            (5, "expected a timestamp in whole milliseconds")
+        );
+        assert_eq!(
+            fault("a 5 6 # {} 1", Syntax::Prometheus),
+            (7, "expected the end of the line")
+        );
     }
 
     #[test]
@@ -330,20 +415,48 @@ mod tests {
     fn faults_name_the_column() {
         use Syntax::{OpenMetrics, Prometheus};
         for (line, syntax, expected) in [
-            ("1a 1", Prometheus, (1, "a metric name cannot begin with a digit")),
+            (
+                "1a 1",
+                Prometheus,
+                (1, "a metric name cannot begin with a digit"),
+            ),
             ("ä 1", Prometheus, (1, "expected a metric name")),
-            ("a", Prometheus, (2, "expected a space or `{` behind the metric name")),
-            ("a-b 1", Prometheus, (2, "expected a space or `{` behind the metric name")),
+            (
+                "a",
+                Prometheus,
+                (2, "expected a space or `{` behind the metric name"),
+            ),
+            (
+                "a-b 1",
+                Prometheus,
+                (2, "expected a space or `{` behind the metric name"),
+            ),
             ("a ", Prometheus, (3, "expected a value")),
             ("a x", Prometheus, (3, "this is no number")),
-            ("a 1 1.5", Prometheus, (5, "expected a timestamp in whole milliseconds")),
+            (
+                "a 1 1.5",
+                Prometheus,
+                (5, "expected a timestamp in whole milliseconds"),
+            ),
             ("a 1 x", OpenMetrics, (5, "expected a timestamp in seconds")),
-            ("a{b=\"ä\" c=\"d\"} 1", Prometheus, (9, "expected `,` or `}`")),
+            (
+                "a{b=\"ä\" c=\"d\"} 1",
+                Prometheus,
+                (9, "expected `,` or `}`"),
+            ),
             ("a{b=\"c} 1", Prometheus, (5, "this string has no end")),
-            ("a{b=\"c\" 1", Prometheus, (11, "the labels have no end: expected `}`")),
+            (
+                "a{b=\"c\" 1",
+                Prometheus,
+                (10, "the labels have no end: expected `}`"),
+            ),
             ("a{1=\"c\"} 1", Prometheus, (3, "expected a label name")),
             ("a{b} 1", Prometheus, (4, "expected `=`")),
-            ("a{b=c} 1", Prometheus, (5, "expected a string in double quotes")),
+            (
+                "a{b=c} 1",
+                Prometheus,
+                (5, "expected a string in double quotes"),
+            ),
         ] {
             assert_eq!(fault(line, syntax), expected, "{line}");
         }

@@ -28,14 +28,24 @@ pub(crate) fn write_series(out: &mut dyn Write, labels: &Labels) -> io::Result<(
         out.write_all(b"=")?;
         write_quoted(out, value)?;
     }
-    if separator == "," { out.write_all(b"}") } else { Ok(()) }
+    if separator == "," {
+        out.write_all(b"}")
+    } else {
+        Ok(())
+    }
 }
 
 /// Writes what stands behind the series: value and timestamp.
 pub(crate) fn write_sample(out: &mut dyn Write, sample: Sample) -> io::Result<()> {
     let sign = if sample.timestamp < 0 { "-" } else { "" };
     let ms = sample.timestamp.unsigned_abs();
-    writeln!(out, " {} {sign}{}.{:03}", format_value(sample.value), ms / 1000, ms % 1000)
+    writeln!(
+        out,
+        " {} {sign}{}.{:03}",
+        format_value(sample.value),
+        ms / 1000,
+        ms % 1000
+    )
 }
 
 fn write_quoted(out: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -71,8 +81,8 @@ pub(crate) fn format_value(value: f64) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::exposition::{Line, Syntax, parse_line, parse_series};
     use super::*;
+    use crate::exposition::{Line, Syntax, parse_line, parse_series};
 
     fn line(labels: &Labels, sample: Sample) -> String {
         let mut out = Vec::new();
@@ -83,11 +93,20 @@ mod tests {
 
     #[test]
     fn series_are_written_as_prometheus_writes_them() {
-        let sample = Sample { timestamp: 1500, value: 1.0 };
+        let sample = Sample {
+            timestamp: 1500,
+            value: 1.0,
+        };
         for (pairs, expected) in [
             (vec![("__name__", "up")], "up 1 1.500\n"),
-            (vec![("__name__", "up"), ("a", "b\\\"\n")], "up{a=\"b\\\\\\\"\\n\"} 1 1.500\n"),
-            (vec![("__name__", "a.b"), ("c.d", "e")], "{\"a.b\",\"c.d\"=\"e\"} 1 1.500\n"),
+            (
+                vec![("__name__", "up"), ("a", "b\\\"\n")],
+                "up{a=\"b\\\\\\\"\\n\"} 1 1.500\n",
+            ),
+            (
+                vec![("__name__", "a.b"), ("c.d", "e")],
+                "{\"a.b\",\"c.d\"=\"e\"} 1 1.500\n",
+            ),
             (vec![("__name__", "a.b")], "{\"a.b\"} 1 1.500\n"),
             (vec![("a", "b")], "{a=\"b\"} 1 1.500\n"),
         ] {
@@ -97,7 +116,14 @@ mod tests {
 
     #[test]
     fn values_are_short() {
-        for (value, expected) in [(1.0, "1"), (-0.0, "-0"), (0.1, "0.1"), (1e300, "1e300"), (4.311649072e9, "4311649072"), (5e-324, "5e-324")] {
+        for (value, expected) in [
+            (1.0, "1"),
+            (-0.0, "-0"),
+            (0.1, "0.1"),
+            (1e300, "1e300"),
+            (4.311649072e9, "4311649072"),
+            (5e-324, "5e-324"),
+        ] {
             assert_eq!(format_value(value), expected);
         }
     }

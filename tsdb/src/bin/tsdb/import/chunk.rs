@@ -59,10 +59,23 @@ struct Staged {
 }
 
 impl<'a> Importer<'a> {
-    pub(super) fn new(db: &'a Db, extra: &'a [(String, String)], now: Timestamp) -> tsdb::Result<Self> {
+    pub(super) fn new(
+        db: &'a Db,
+        extra: &'a [(String, String)],
+        now: Timestamp,
+    ) -> tsdb::Result<Self> {
         let appender = db.appender()?;
         let (known, series, samples) = Default::default();
-        Ok(Self { db, appender, extra, now, known, series, samples, imported: Imported::default() })
+        Ok(Self {
+            db,
+            appender,
+            extra,
+            now,
+            known,
+            series,
+            samples,
+            imported: Imported::default(),
+        })
     }
 
     /// Adds a sample; commits when there are many.
@@ -87,17 +100,32 @@ impl<'a> Importer<'a> {
 
     fn add_series(&mut self, located: &Located<'_>) -> anyhow::Result<u32> {
         let sample = &located.sample;
-        let at = |offset: usize, what| crate::exposition::Fault { offset: sample.offset + offset, what };
-        let pairs = parse_series(sample.series).map_err(|fault| located.error(at(fault.offset, fault.what)))?;
-        let own = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let at = |offset: usize, what| crate::exposition::Fault {
+            offset: sample.offset + offset,
+            what,
+        };
+        let pairs = parse_series(sample.series)
+            .map_err(|fault| located.error(at(fault.offset, fault.what)))?;
+        let own = pairs
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()));
         let own = own.filter(|(name, _)| self.extra.iter().all(|(extra, _)| extra != name));
-        let all = own.chain(self.extra.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let all = own.chain(
+            self.extra
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let labels = Labels::from_pairs(all).map_err(|rejection| {
             let place = located.error(at(0, "this series cannot be stored"));
             anyhow!("{place}: {rejection}")
         })?;
-        let series = u32::try_from(self.series.len()).map_err(|_error| anyhow!("more series than a chunk of samples"))?;
-        self.series.push(Series { labels, reference: SeriesRef::default(), input: Rc::clone(located.input) });
+        let series = u32::try_from(self.series.len())
+            .map_err(|_error| anyhow!("more series than a chunk of samples"))?;
+        self.series.push(Series {
+            labels,
+            reference: SeriesRef::default(),
+            input: Rc::clone(located.input),
+        });
         self.known.insert(sample.series.into(), series);
         Ok(series)
     }
@@ -132,7 +160,12 @@ impl<'a> Importer<'a> {
         let mut appended = Vec::with_capacity(samples.len());
         for sample in samples {
             let series = &mut self.series[sample.series as usize];
-            match self.appender.append_cached(series.reference, &series.labels, sample.timestamp, sample.value) {
+            match self.appender.append_cached(
+                series.reference,
+                &series.labels,
+                sample.timestamp,
+                sample.value,
+            ) {
                 Ok(reference) => {
                     series.reference = reference;
                     appended.push(sample);
@@ -148,8 +181,10 @@ impl<'a> Importer<'a> {
         self.imported.commits += u64::from(commit.sequence.is_some());
         if let (true, Some(sample)) = (commit.accepted > 0, samples.first()) {
             let time = sample.timestamp;
-            self.imported.oldest = Some(self.imported.oldest.map_or(time, |oldest| oldest.min(time)));
-            self.imported.newest = Some(self.imported.newest.map_or(time, |newest| newest.max(time)));
+            self.imported.oldest =
+                Some(self.imported.oldest.map_or(time, |oldest| oldest.min(time)));
+            self.imported.newest =
+                Some(self.imported.newest.map_or(time, |newest| newest.max(time)));
         }
         Ok(())
     }
@@ -157,14 +192,23 @@ impl<'a> Importer<'a> {
     fn refuse(&mut self, rejection: Rejection, sample: &Staged) {
         let series = &self.series[sample.series as usize];
         let place = || format!("{}:{}", series.input, sample.line);
-        let refused = self.imported.refused.entry(rejection).or_insert_with(|| Refused { count: 0, first: place() });
+        let refused = self
+            .imported
+            .refused
+            .entry(rejection)
+            .or_insert_with(|| Refused {
+                count: 0,
+                first: place(),
+            });
         refused.count += 1;
     }
 
     /// Moves a large head into blocks.
     fn relieve(&self) -> tsdb::Result<()> {
         let memory = self.db.stats().memory;
-        if memory.index_bytes + memory.slot_bytes + memory.group_bytes + memory.lone_bytes > HEAD_BYTES_MAX {
+        if memory.index_bytes + memory.slot_bytes + memory.group_bytes + memory.lone_bytes
+            > HEAD_BYTES_MAX
+        {
             self.db.flush()?;
             self.db.compact()?;
         }

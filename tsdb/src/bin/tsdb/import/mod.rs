@@ -69,14 +69,21 @@ enum InputFormat {
 
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    if name.is_empty() { Err("the name is empty".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
+    if name.is_empty() {
+        Err("the name is empty".to_owned())
+    } else {
+        Ok((name.to_owned(), value.to_owned()))
+    }
 }
 
 pub(crate) fn run(args: &ImportArgs, console: &mut Console) -> anyhow::Result<Outcome> {
     // Before the database is touched: a file that is not there is the likeliest mistake.
     let mut inputs = Vec::with_capacity(args.files.len());
     for path in &args.files {
-        inputs.push(Input::open(path, syntax(args.format)).with_context(|| format!("cannot read {}", path.display()))?);
+        inputs.push(
+            Input::open(path, syntax(args.format))
+                .with_context(|| format!("cannot read {}", path.display()))?,
+        );
     }
     let options = Options::default()
         .with_retention(None)
@@ -94,7 +101,10 @@ pub(crate) fn run(args: &ImportArgs, console: &mut Console) -> anyhow::Result<Ou
 
     for (reason, refused) in &imported.refused {
         let (count, place) = (refused.count, &refused.first);
-        complain("warning", &format!("{count} refused: {reason}; the first at {place}"));
+        complain(
+            "warning",
+            &format!("{count} refused: {reason}; the first at {place}"),
+        );
     }
     let refused: u64 = imported.refused.values().map(|refused| refused.count).sum();
     let time = |time: Option<Timestamp>| time.map_or(Cell::Empty, Cell::Time);
@@ -111,7 +121,11 @@ pub(crate) fn run(args: &ImportArgs, console: &mut Console) -> anyhow::Result<Ou
         ],
     );
     console.report(&report)?;
-    Ok(if refused == 0 { Outcome::Done } else { Outcome::Findings })
+    Ok(if refused == 0 {
+        Outcome::Done
+    } else {
+        Outcome::Findings
+    })
 }
 
 fn syntax(format: InputFormat) -> Option<Syntax> {
@@ -122,7 +136,11 @@ fn syntax(format: InputFormat) -> Option<Syntax> {
     }
 }
 
-fn read_input(mut input: Input, importer: &mut Importer<'_>, console: &Console) -> anyhow::Result<()> {
+fn read_input(
+    mut input: Input,
+    importer: &mut Importer<'_>,
+    console: &Console,
+) -> anyhow::Result<()> {
     let bar = console.progress("importing", input.size_bytes());
     loop {
         match input.next()? {
@@ -136,7 +154,10 @@ fn read_input(mut input: Input, importer: &mut Importer<'_>, console: &Console) 
     bar.finish_and_clear();
     if input.syntax() == Syntax::OpenMetrics && !input.has_ended() {
         importer.commit()?;
-        bail!("{}: the text has no `# EOF` at its end: it may have been cut off", input.name());
+        bail!(
+            "{}: the text has no `# EOF` at its end: it may have been cut off",
+            input.name()
+        );
     }
     Ok(())
 }

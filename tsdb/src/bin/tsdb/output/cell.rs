@@ -33,12 +33,19 @@ impl Cell {
 
     /// Returns bytes per sample.
     pub(crate) fn per_sample(size_bytes: u64, samples: u64) -> Self {
-        if samples == 0 { Self::Empty } else { Self::Ratio(size_bytes as f64 / samples as f64) }
+        if samples == 0 {
+            Self::Empty
+        } else {
+            Self::Ratio(size_bytes as f64 / samples as f64)
+        }
     }
 
     /// Tells whether columns of such values end at the same place.
     pub(crate) fn is_number(&self) -> bool {
-        matches!(self, Self::Count(_) | Self::Size(_) | Self::Span(_) | Self::Ratio(_) | Self::Number(_))
+        matches!(
+            self,
+            Self::Count(_) | Self::Size(_) | Self::Span(_) | Self::Ratio(_) | Self::Number(_)
+        )
     }
 
     /// Returns the value for a reader.
@@ -112,12 +119,18 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(group_digits), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(group_digits),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 
     #[test]
     fn sizes_have_the_unit_that_fits() {
-        assert_eq!([0, 1023, 1024, 1_500_000, u64::MAX].map(human_size), ["0 B", "1023 B", "1.0 KiB", "1.4 MiB", "16.0 EiB"]);
+        assert_eq!(
+            [0, 1023, 1024, 1_500_000, u64::MAX].map(human_size),
+            ["0 B", "1023 B", "1.0 KiB", "1.4 MiB", "16.0 EiB"]
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 /// Writes one line.
-pub(super) fn write_line<T: AsRef<str>>(out: &mut dyn Write, cells: impl IntoIterator<Item = T>) -> io::Result<()> {
+pub(super) fn write_line<T: AsRef<str>>(
+    out: &mut dyn Write,
+    cells: impl IntoIterator<Item = T>,
+) -> io::Result<()> {
     for (index, cell) in cells.into_iter().enumerate() {
         if index > 0 {
             out.write_all(b",")?;
@@ -26,6 +29,9 @@ mod tests {
     fn cells_with_separators_are_quoted() {
         let mut out = Vec::new();
         write_line(&mut out, ["a", "b,c", "d\"e", "f\ng", ""]).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "a,\"b,c\",\"d\"\"e\",\"f\ng\",\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "a,\"b,c\",\"d\"\"e\",\"f\ng\",\n"
+        );
     }
 }

@@ -24,21 +24,39 @@ struct Part {
 #[derive(Debug)]
 enum Content {
     Record(Vec<(&'static str, Cell)>),
-    List { columns: Vec<&'static str>, rows: Vec<Vec<Cell>> },
+    List {
+        columns: Vec<&'static str>,
+        rows: Vec<Vec<Cell>>,
+    },
 }
 
 impl Report {
     /// Returns the report with one more record.
     #[must_use]
-    pub(crate) fn record(mut self, name: &'static str, fields: impl IntoIterator<Item = (&'static str, Cell)>) -> Self {
-        self.parts.push(Part { name, content: Content::Record(fields.into_iter().collect()) });
+    pub(crate) fn record(
+        mut self,
+        name: &'static str,
+        fields: impl IntoIterator<Item = (&'static str, Cell)>,
+    ) -> Self {
+        self.parts.push(Part {
+            name,
+            content: Content::Record(fields.into_iter().collect()),
+        });
         self
     }
 
     /// Returns the report with one more list.
     #[must_use]
-    pub(crate) fn list(mut self, name: &'static str, columns: &[&'static str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Self {
-        let content = Content::List { columns: columns.to_vec(), rows: rows.into_iter().collect() };
+    pub(crate) fn list(
+        mut self,
+        name: &'static str,
+        columns: &[&'static str],
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+    ) -> Self {
+        let content = Content::List {
+            columns: columns.to_vec(),
+            rows: rows.into_iter().collect(),
+        };
         self.parts.push(Part { name, content });
         self
     }
@@ -85,7 +103,12 @@ impl Report {
     fn json(&self) -> Value {
         match self.parts.as_slice() {
             [only] => only.json(),
-            parts => Value::Object(parts.iter().map(|part| (part.name.to_owned(), part.json())).collect()),
+            parts => Value::Object(
+                parts
+                    .iter()
+                    .map(|part| (part.name.to_owned(), part.json()))
+                    .collect(),
+            ),
         }
     }
 
@@ -136,12 +159,16 @@ impl Part {
     fn objects(&self) -> Box<dyn Iterator<Item = Map<String, Value>> + '_> {
         match &self.content {
             Content::Record(fields) => {
-                let fields = fields.iter().map(|(name, cell)| ((*name).to_owned(), cell.json()));
+                let fields = fields
+                    .iter()
+                    .map(|(name, cell)| ((*name).to_owned(), cell.json()));
                 Box::new(std::iter::once(fields.collect()))
             }
             Content::List { columns, rows } => Box::new(rows.iter().map(|row| {
                 let fields = columns.iter().zip(row);
-                fields.map(|(name, cell)| ((*name).to_owned(), cell.json())).collect()
+                fields
+                    .map(|(name, cell)| ((*name).to_owned(), cell.json()))
+                    .collect()
             })),
         }
     }
@@ -163,7 +190,9 @@ fn list_table(columns: &[&'static str], rows: &[Vec<Cell>]) -> Table {
         table.add_row(row.iter().map(Cell::human));
     }
     for index in 0..columns.len() {
-        let is_number = rows.iter().any(|row| row.get(index).is_some_and(Cell::is_number));
+        let is_number = rows
+            .iter()
+            .any(|row| row.get(index).is_some_and(Cell::is_number));
         if is_number && let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -187,7 +216,10 @@ fn pad(table: &mut Table) {
 
 /// Returns the name of a field as a reader sees it: the unit is told by the value.
 fn title(name: &str) -> String {
-    let name = ["_bytes", "_ms"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+    let name = ["_bytes", "_ms"]
+        .iter()
+        .find_map(|unit| name.strip_suffix(unit))
+        .unwrap_or(name);
     name.replace('_', " ")
 }
 
@@ -203,8 +235,18 @@ mod tests {
 
     fn report() -> Report {
         Report::default()
-            .record("totals", [("size_bytes", Cell::Size(2048)), ("note", Cell::Empty)])
-            .list("rows", &["name", "count"], [vec![Cell::text("a"), Cell::Count(1000)], vec![Cell::text("bb"), Cell::Count(7)]])
+            .record(
+                "totals",
+                [("size_bytes", Cell::Size(2048)), ("note", Cell::Empty)],
+            )
+            .list(
+                "rows",
+                &["name", "count"],
+                [
+                    vec![Cell::text("a"), Cell::Count(1000)],
+                    vec![Cell::text("bb"), Cell::Count(7)],
+                ],
+            )
     }
 
     #[test]
@@ -232,6 +274,9 @@ mod tests {
 
     #[test]
     fn parts_of_csv_are_set_apart() {
-        assert_eq!(written(&report(), Format::Csv), "size_bytes,note\n2048,\n\nname,count\na,1000\nbb,7\n");
+        assert_eq!(
+            written(&report(), Format::Csv),
+            "size_bytes,note\n2048,\n\nname,count\na,1000\nbb,7\n"
+        );
     }
 }
