@@ -11,12 +11,13 @@ use crate::time::Timestamp;
 use super::inner::Inner;
 use super::options::{Durability, to_ms};
 
-/// Names a series for as long as it is in the head. Never given out twice; 0 is none.
+/// Names a series for as long as it is in the head and the database is open. Never given out twice: one from before a
+/// restart names no series. 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SeriesRef(u64);
 
 impl SeriesRef {
-    /// Returns the number, to store it.
+    /// Returns the number.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -77,7 +78,7 @@ impl Appender {
         self.check(timestamp)?;
         let id = self.inner.resolve(labels)?;
         self.staged.push(id, timestamp, value);
-        Ok(SeriesRef(id))
+        Ok(SeriesRef(id ^ self.inner.epoch))
     }
 
     /// Adds a sample by reference; a few nanoseconds. A reference that names no series any more is told by
@@ -85,13 +86,13 @@ impl Appender {
     #[inline]
     pub fn append_ref(&mut self, series: SeriesRef, timestamp: Timestamp, value: f64) -> Result<(), Rejection> {
         self.check(timestamp)?;
-        self.staged.push(series.0, timestamp, value);
+        self.staged.push(series.0 ^ self.inner.epoch, timestamp, value);
         Ok(())
     }
 
     /// Adds a sample by reference if it still names the series, by labels otherwise; returns the reference that does.
     pub fn append_cached(&mut self, series: SeriesRef, labels: &Labels, timestamp: Timestamp, value: f64) -> Result<SeriesRef, Rejection> {
-        if self.inner.head.slots.read().find(series.0).is_some() {
+        if self.inner.head.slots.read().find(series.0 ^ self.inner.epoch).is_some() {
             self.append_ref(series, timestamp, value)?;
             return Ok(series);
         }
@@ -111,7 +112,8 @@ impl Appender {
     pub fn append_scrape(&mut self, timestamp: Timestamp, series: &[SeriesRef], values: &[f64]) -> Result<(), Rejection> {
         assert_eq!(series.len(), values.len(), "a scrape has a value for each series");
         self.check(timestamp)?;
-        self.staged.extend(timestamp, series.iter().map(|series| series.0), values);
+        let epoch = self.inner.epoch;
+        self.staged.extend(timestamp, series.iter().map(|series| series.0 ^ epoch), values);
         Ok(())
     }
 

@@ -41,6 +41,9 @@ pub(super) struct Inner {
     /// Held while the set of blocks changes and while something is deleted, so that neither misses the other.
     pub(super) layout: Mutex<Layout>,
     pub(super) is_closed: AtomicBool,
+    /// Sets the references of this open apart from those of others, which may have named series that no frame defined
+    /// and whose ids are given out again: the upper 16 bits of every reference, drawn at random.
+    pub(super) epoch: u64,
     pub(super) counters: Counters,
     /// Why writes fail at the moment.
     read_only: RwLock<Option<String>>,
@@ -144,6 +147,7 @@ impl Inner {
             merging: Mutex::new(MergeState { horizon, failed: std::collections::BTreeSet::new() }),
             layout: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
             counters: parts.counters,
             read_only: RwLock::new(None),
             last_ulid: Mutex::new(None),

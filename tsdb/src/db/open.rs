@@ -340,7 +340,7 @@ fn run_lanes(mut tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
     });
 }
 
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

@@ -194,6 +194,11 @@ impl Model {
         }
     }
 
+    /// Describes a series for the message of a failure.
+    pub fn series(&self, labels: &Labels) -> String {
+        format!("{:?} below {} with {:?}", self.newest, self.boundary, self.series.get(labels))
+    }
+
     /// Returns the newest timestamp taken, [`i64::MIN`] before the first.
     pub fn newest(&self) -> Timestamp {
         self.newest

@@ -172,7 +172,8 @@ impl Simulation {
             }
             Operation::StepFlush => {
                 while self.db().step(Task::Flush).map_err(failed)? {}
-                self.model.flush(self.db().stats().head_boundary);
+                let boundary = self.db().stats().head_boundary;
+                self.history.iter_mut().chain([&mut self.model]).for_each(|model| model.flush(boundary));
             }
             Operation::Compact => {
                 self.db().compact().map_err(failed)?;
@@ -261,8 +262,12 @@ impl Simulation {
             (&self.life.series()[sample.series], sample.timestamp, sample.bits)
         });
         self.model.commit(in_order, answer).map_err(|(index, verdict)| {
-            let answer = answer(index);
-            format!("{:?} was answered {answer:?}, right is {verdict:?}", staged[order[index]])
+            let (answer, sample) = (answer(index), staged[order[index]]);
+            let stats = self.db().stats();
+            let series = self.model.series(&self.life.series()[sample.series]);
+            let staged: Vec<_> = staged.iter().filter(|other| other.series == sample.series).collect();
+            let (boundary, newest) = (stats.head_boundary, stats.head_max_time);
+            format!("{sample:?} was answered {answer:?}, right is {verdict:?}; boundary {boundary}, newest {newest}; {series}, staged {staged:?}")
         })?;
         if commit.sequence.is_some() {
             match self.options.durability {
@@ -377,7 +382,8 @@ impl Simulation {
         for (labels, samples) in found {
             let allowed = high.get(labels).ok_or_else(|| format!("{labels} should not be there"))?;
             if let Some(sample) = samples.iter().find(|sample| allowed.binary_search(sample).is_err()) {
-                return Err(format!("{labels} has {sample:?}, which was not committed or is deleted"));
+                let known = self.model.series(labels);
+                return Err(format!("{labels} has {sample:?}, which was not committed or is deleted: {known}"));
             }
             if !samples.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(format!("{labels} is not in order"));
