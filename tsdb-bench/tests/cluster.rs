@@ -1,5 +1,7 @@
 //! The synthetic cluster in a database on the simulated disk: what is known of it in advance must come out.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::sync::Arc;
 
 use tsdb::fs::SimFs;

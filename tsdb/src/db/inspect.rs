@@ -286,7 +286,7 @@ fn measure(
             (LogSectionKind::Lone, samples)
         }
         Section::Tombstones(ranges) => (LogSectionKind::Tombstones, ranges.len() as u64),
-        Section::Unknown(_) => (LogSectionKind::Unknown, 1),
+        Section::Unknown => (LogSectionKind::Unknown, 1),
     };
     Ok(measured)
 }

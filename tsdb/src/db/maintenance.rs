@@ -128,7 +128,6 @@ impl Drop for Threads {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "db is where threads start")]
 fn start_lane(
     name: &str,
     inner: &Arc<Inner>,

@@ -67,8 +67,12 @@ impl Db {
     ///
     /// [`ErrorKind::Locked`](crate::error::ErrorKind::Locked) if it is open already, also in this process;
     /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) if a newer version wrote it; the disk's faults.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "options are made for one database and handed over"
+    )]
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        let inner = Arc::new(open::open(path.as_ref(), options, Access::Write)?);
+        let inner = Arc::new(open::open(path.as_ref(), &options, Access::Write)?);
         let threads = match inner.options.background {
             Background::Threads => Some(Threads::start(&inner, &inner.options)),
             Background::Manual => None,
@@ -81,8 +85,12 @@ impl Db {
 
     /// Opens the database in `path` to read what it holds now; another process may be writing it. Takes no lock and
     /// changes nothing. What is committed later is not seen.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "options are made for one database and handed over"
+    )]
     pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        let inner = Arc::new(open::open(path.as_ref(), options, Access::Read)?);
+        let inner = Arc::new(open::open(path.as_ref(), &options, Access::Read)?);
         Ok(Self {
             inner,
             threads: Arc::default(),

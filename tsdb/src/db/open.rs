@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fs::names::{self, BlockStage};
 use crate::fs::{self, Fs, LockMode};
 use crate::head::{Checkpoint, Head, HeadConfig};
-use crate::ingest::replay;
+use crate::ingest::{Lane, replay};
 use crate::series::SeriesStore;
 use crate::time::TimeRange;
 use crate::wal::{Log, Wal, WalConfig, Writers, read_log};
@@ -42,13 +42,13 @@ pub(super) enum Access {
 }
 
 /// Opens the database in `dir`.
-pub(super) fn open(dir: &Path, options: Options, access: Access) -> Result<Inner> {
+pub(super) fn open(dir: &Path, options: &Options, access: Access) -> Result<Inner> {
     options.check()?;
     let started = options.clock.monotonic();
     let opening = Opening {
         dir,
         fs: Arc::clone(&options.fs),
-        options: &options,
+        options,
         counters: Counters::default(),
     };
     let parts = match access {
@@ -59,7 +59,7 @@ pub(super) fn open(dir: &Path, options: Options, access: Access) -> Result<Inner
                 let opening = Opening {
                     dir,
                     fs: Arc::clone(&options.fs),
-                    options: &options,
+                    options,
                     counters: Counters::default(),
                 };
                 match opening.read() {
@@ -67,7 +67,7 @@ pub(super) fn open(dir: &Path, options: Options, access: Access) -> Result<Inner
                         if error.io_kind() == Some(std::io::ErrorKind::NotFound)
                             && tries < READ_ONLY_TRIES =>
                     {
-                        tries += 1
+                        tries += 1;
                     }
                     result => break result?,
                 }
@@ -451,11 +451,9 @@ impl Opening<'_> {
 }
 
 /// Runs one closure per lane at the same time.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "threads start in db; these end before it goes on"
-)]
-fn run_lanes(mut tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
+///
+/// Threads start in `db` only; these end before it goes on.
+fn run_lanes(mut tasks: Vec<Lane<'_>>) {
     let last = tasks.pop();
     std::thread::scope(|scope| {
         for task in tasks {

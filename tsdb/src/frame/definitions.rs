@@ -52,6 +52,9 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// A series id and its label pairs.
+pub type Definition<'a, 'r> = (u64, &'r [(&'a str, &'a str)]);
+
 /// Walks the definitions of a section.
 #[derive(Debug)]
 pub struct DefinitionReader<'a> {
@@ -74,7 +77,7 @@ impl<'a> DefinitionReader<'a> {
     }
 
     /// Returns the next id with its label pairs in order of name.
-    pub fn next(&mut self) -> Result<Option<(u64, &[(&'a str, &'a str)])>, Malformed> {
+    pub fn next(&mut self) -> Result<Option<Definition<'a, '_>>, Malformed> {
         if self.left == 0 {
             self.reader.expect_end()?;
             return Ok(None);

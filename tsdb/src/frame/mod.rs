@@ -37,7 +37,7 @@ pub enum Section<'a> {
     /// Deleted spans of time.
     Tombstones(Vec<DeletedRange>),
     /// A section of a later version.
-    Unknown(u8),
+    Unknown,
 }
 
 /// One scrape of a group.
@@ -109,7 +109,7 @@ fn read_section<'a>(reader: &mut ByteReader<'a>) -> Result<Section<'a>, Malforme
         }
         TAG_LONE => Section::Lone(LoneReader::new(payload)?),
         TAG_TOMBSTONES => Section::Tombstones(read_tombstones(&mut payload)?),
-        unknown => Section::Unknown(unknown),
+        _later => Section::Unknown,
     };
     Ok(section)
 }

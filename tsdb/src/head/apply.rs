@@ -96,7 +96,7 @@ impl Head {
                 Ok(Section::Tombstones(ranges)) if sequence > through => {
                     self.apply_tombstones(sequence, &ranges, report)
                 }
-                Ok(Section::Lone(_) | Section::Tombstones(_) | Section::Unknown(_)) => Ok(()),
+                Ok(Section::Lone(_) | Section::Tombstones(_) | Section::Unknown) => Ok(()),
                 Err(malformed) => Err(malformed),
             };
             report.malformed += u64::from(result.is_err());
@@ -176,10 +176,10 @@ impl Head {
             let mut state = group.state.write();
             match step {
                 GroupStep::Base(base) => {
-                    self.replay_base(&group, &mut state, &base, segment, sealer, &mut report)
+                    self.replay_base(&group, &mut state, &base, segment, sealer, &mut report);
                 }
                 GroupStep::Row(row) => {
-                    self.replay_row(&group, &mut state, sequence, &row, sealer, &mut report)
+                    self.replay_row(&group, &mut state, sequence, &row, sealer, &mut report);
                 }
             }
             drop(state);
@@ -214,18 +214,13 @@ impl Head {
         sealer: &mut Sealer,
         report: &mut ApplyReport,
     ) {
-        if state.must_seal_before(base) {
-            if let Err(error) = state.seal(
-                group.id,
-                i64::MAX,
-                self.config.range_ms,
-                &self.pieces,
-                sealer,
-            ) {
-                // Nothing may go on from here: the base would take the open rows' state away.
-                report.failure = Some(error);
-                return;
-            }
+        let range_ms = self.config.range_ms;
+        if state.must_seal_before(base)
+            && let Err(error) = state.seal(group.id, i64::MAX, range_ms, &self.pieces, sealer)
+        {
+            // Nothing may go on from here: the base would take the open rows' state away.
+            report.failure = Some(error);
+            return;
         }
         let outcome = state.apply_base(base, segment);
         report.lost_rows += outcome.lost_rows as u64;

@@ -446,7 +446,8 @@ impl Head {
     fn tombstones_by_sequence(&self, through: u64) -> Vec<(u64, Vec<DeletedRange>)> {
         let slots = self.slots.read();
         let mut by_sequence: Vec<(u64, Vec<DeletedRange>)> = Vec::new();
-        for (slot, deleted) in self.tombstones.read().all() {
+        let all = self.tombstones.read().all();
+        for (slot, deleted) in all {
             if deleted.sequence > through {
                 continue;
             }

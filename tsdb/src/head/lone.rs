@@ -223,7 +223,7 @@ impl LoneStore {
     pub(crate) fn chunk_count(&self) -> usize {
         let mut chunks = 0;
         self.for_each(|_, series| {
-            chunks += series.closed.len() + usize::from(series.open.is_some())
+            chunks += series.closed.len() + usize::from(series.open.is_some());
         });
         chunks
     }
@@ -391,7 +391,7 @@ impl LoneSeries {
     pub(crate) fn overlaps(&self, range: TimeRange) -> bool {
         let mut overlaps = false;
         self.for_each_span(|first, last| {
-            overlaps |= TimeRange::closed(first, last).overlaps(&range)
+            overlaps |= TimeRange::closed(first, last).overlaps(&range);
         });
         overlaps
     }

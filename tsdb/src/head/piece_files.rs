@@ -402,11 +402,6 @@ impl LoadedPiece<'_> {
         self.attach(header, Arc::new(Layout::new(Vec::new())))
             .with_view(|view| view.ids())
     }
-
-    /// Returns where the piece stands, for messages.
-    pub(crate) fn path(&self) -> &Path {
-        &self.file.path
-    }
 }
 
 fn read<'a>(mapped: &'a MappedFile, path: &Path, offset: u64, len: usize) -> Result<Cow<'a, [u8]>> {

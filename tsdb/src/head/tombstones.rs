@@ -38,10 +38,6 @@ impl HeadTombstones {
         self.by_slot.get(&slot).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_slot.is_empty()
-    }
-
     /// Forgets tombstones that end before `boundary`, and series that are gone.
     pub(crate) fn truncate(&mut self, boundary: Timestamp, is_gone: impl Fn(u32) -> bool) {
         self.by_slot.retain(|&slot, deleted| {

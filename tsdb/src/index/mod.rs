@@ -25,7 +25,6 @@ mod tests;
 pub use cardinality::{Cardinality, Count};
 pub use disk::{IndexReader, IndexWriter, LabelReader};
 pub use memory::{Insertion, MemIndex};
-pub use postings::Postings;
 
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME, packed_len};
 

@@ -18,5 +18,5 @@ mod row;
 mod staged;
 
 pub(crate) use commit::{Committed, Committer, Rules};
-pub(crate) use replay::replay;
+pub(crate) use replay::{Lane, replay};
 pub(crate) use staged::{Staged, TargetGroup};

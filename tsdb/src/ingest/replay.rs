@@ -11,6 +11,9 @@ pub(crate) struct ReplayReport {
     pub(crate) applied: ApplyReport,
 }
 
+/// What one thread of a replay does.
+pub(crate) type Lane<'a> = Box<dyn FnOnce() + Send + 'a>;
+
 /// Applies the frames of `log` above `through`, which a checkpoint covers, on `lanes` threads.
 ///
 /// `progress` is called after each segment with the bytes done and the bytes in all; it stops the replay by answering
@@ -21,7 +24,7 @@ pub(crate) fn replay(
     through: u64,
     lanes: usize,
     progress: &mut dyn FnMut(u64, u64) -> bool,
-    run: &dyn Fn(Vec<Box<dyn FnOnce() + Send + '_>>),
+    run: &dyn Fn(Vec<Lane<'_>>),
 ) -> Result<ReplayReport> {
     let mut report = ReplayReport::default();
     let mut sealers: Vec<Sealer> = (0..lanes).map(|_| Sealer::default()).collect();
@@ -45,8 +48,7 @@ pub(crate) fn replay(
                 .zip(&mut reports)
                 .map(|((work, sealer), report)| {
                     let number = segment.number;
-                    Box::new(move || *report = head.apply_work(number, work, sealer))
-                        as Box<dyn FnOnce() + Send + '_>
+                    Box::new(move || *report = head.apply_work(number, work, sealer)) as Lane<'_>
                 });
         run(tasks.collect());
         for lane in reports {

@@ -10,7 +10,6 @@ use super::{FLAG_ABSENT, FLAG_RAW, FLAG_STALE, FLAG_STEPS, FLAGS_KNOWN, RowState
 /// A checked row over borrowed bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct RowView<'a> {
-    n: usize,
     absent: Positions<'a>,
     stale: Positions<'a>,
     raw: Positions<'a>,
@@ -70,7 +69,6 @@ impl<'a> RowView<'a> {
             return Err(reader.malformed("lane bytes do not match the mask"));
         }
         let view = Self {
-            n,
             absent,
             stale,
             raw,
@@ -90,7 +88,7 @@ impl<'a> RowView<'a> {
         let has_lane = |position: usize| self.mask[position / 4] >> (position % 4 * 2) & 3 != 0;
         self.absent.for_each(|position| {
             clash |=
-                has_lane(position) || self.stale.contains(position) || self.raw.contains(position)
+                has_lane(position) || self.stale.contains(position) || self.raw.contains(position);
         });
         self.stale
             .for_each(|position| clash |= has_lane(position) || self.raw.contains(position));
@@ -146,7 +144,7 @@ impl<'a> RowView<'a> {
         });
         self.for_each_step(|position, step| match step {
             Step::Add(difference) => {
-                state.integers[position] = state.integers[position].wrapping_add(difference)
+                state.integers[position] = state.integers[position].wrapping_add(difference);
             }
             Step::Replace { scale, integer, .. } => {
                 state.scales[position] = scale;
@@ -166,7 +164,7 @@ impl<'a> RowView<'a> {
         });
         self.for_each_step(|position, step| match step {
             Step::Add(difference) => {
-                state.integers[position] = state.integers[position].wrapping_sub(difference)
+                state.integers[position] = state.integers[position].wrapping_sub(difference);
             }
             Step::Replace {
                 scale_before,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::store::Loaded;
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::fs::{CrashChoice, Fault, FaultKind, Fs, SimFs};

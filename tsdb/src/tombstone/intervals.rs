@@ -2,7 +2,9 @@
 
 use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint};
 use crate::sample::Samples;
-use crate::time::{TimeRange, Timestamp};
+#[cfg(test)]
+use crate::time::TimeRange;
+use crate::time::Timestamp;
 
 /// A deleted span; both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,7 @@ impl Intervals {
     }
 
     /// Tells whether all of `range` is deleted, as nothing at all is.
+    #[cfg(test)]
     pub fn covers_range(&self, range: TimeRange) -> bool {
         // Spans that touch are one, so a single span covers all of the range or none does.
         range.is_empty()
@@ -65,6 +68,7 @@ impl Intervals {
     }
 
     /// Tells whether a millisecond of `range` is deleted.
+    #[cfg(test)]
     pub fn overlaps(&self, range: TimeRange) -> bool {
         !range.is_empty()
             && self
@@ -109,6 +113,7 @@ impl Intervals {
     }
 
     /// Returns the number of spans.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -15,4 +15,4 @@ mod file;
 mod intervals;
 
 pub use file::Tombstones;
-pub use intervals::{Interval, Intervals};
+pub use intervals::Intervals;

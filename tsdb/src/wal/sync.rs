@@ -53,6 +53,7 @@ impl Wal {
     /// # Errors
     ///
     /// A sync failed meanwhile, and what it was to cover could not be written elsewhere.
+    #[cfg(test)]
     pub(crate) fn wait_synced(&self, sequence: u64) -> Result<u64> {
         let mut state = self.sync.lock();
         let failures = state.failures;
@@ -69,6 +70,7 @@ impl Wal {
     }
 
     /// Tells whether a sync has failed and the frames concerned could not be written elsewhere yet.
+    #[cfg(test)]
     pub(crate) fn is_distrusted(&self) -> bool {
         self.writer.lock().distrusted
     }

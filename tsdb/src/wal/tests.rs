@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::format::{FRAME_HEADER_BYTES, FrameHeader, SEGMENT_HEADERS_BYTES, body_crc};
+use super::read::Torn;
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::fs::{CrashChoice, Fault, FaultKind, Fs, SimFs};

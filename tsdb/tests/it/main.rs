@@ -1,5 +1,12 @@
 //! The database as its users meet it, on the simulated disk.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise and says what it tried"
+)]
+
 mod support;
 
 mod append;

@@ -115,6 +115,7 @@ impl IndexReader {
     /// # Errors
     ///
     /// Damage to a unit on the way to it.
+    #[cfg(test)]
     pub fn ordinal_of(&self, labels: &Labels) -> Result<Option<u32>> {
         let Some(metric) = self.find_value(METRIC_ID, labels.metric())? else {
             return Ok(None);
@@ -336,6 +337,7 @@ impl IndexReader {
     }
 
     /// Returns the entity with these label ids and value ordinals.
+    #[cfg(test)]
     fn find_entity(&self, key: &[(u32, u32)]) -> Result<Option<u32>> {
         let (mut low, mut high) = (0, self.directory.entities);
         while low < high {
@@ -349,6 +351,7 @@ impl IndexReader {
         Ok(None)
     }
 
+    #[cfg(test)]
     fn entity_key(&self, entity: u32) -> Result<Vec<(u32, u32)>> {
         let mut key = Vec::with_capacity(16);
         self.each_entity_label(entity, |label, value| {

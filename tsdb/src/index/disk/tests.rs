@@ -100,7 +100,7 @@ fn golden_index_is_read_and_written_again() {
 fn index_without_series_is_readable() {
     let index = opened(written(&BTreeSet::new()));
     assert_eq!(index.series_count(), 0);
-    assert_eq!(index.select(&[]).unwrap(), []);
+    assert_eq!(index.select(&[]).unwrap(), Vec::<u32>::new());
     assert!(index.label_names(&[]).unwrap().is_empty());
     assert_eq!(index.labels(0).unwrap_err().kind(), ErrorKind::Invalid);
 }

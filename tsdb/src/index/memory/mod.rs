@@ -177,6 +177,7 @@ impl MemIndex {
     }
 
     /// Tells whether there are no series.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,12 +1,14 @@
 //! Asking the index in memory.
 
 use std::borrow::Cow;
+#[cfg(test)]
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use roaring::RoaringBitmap;
 
 use super::{MemIndex, Series};
+#[cfg(test)]
 use crate::index::browse;
 use crate::index::cardinality::Cardinality;
 use crate::index::interner::METRIC_LABEL;
@@ -22,12 +24,14 @@ impl MemIndex {
     }
 
     /// Returns the label names of the series that all of `matchers` select.
+    #[cfg(test)]
     pub fn label_names(&self, matchers: &[Matcher]) -> BTreeSet<String> {
         let Ok(names) = browse::label_names(self, matchers);
         names
     }
 
     /// Returns the values the label `name` has in the series that all of `matchers` select.
+    #[cfg(test)]
     pub fn label_values(&self, name: &str, matchers: &[Matcher]) -> BTreeSet<String> {
         let Ok(values) = browse::label_values(self, name, matchers);
         values

@@ -238,7 +238,7 @@ pub fn frame(data: &[u8]) {
                     any(RowView::parse(section.row, n));
                 }
             }
-            Ok(Section::Base(_) | Section::Tombstones(_) | Section::Unknown(_)) => {}
+            Ok(Section::Base(_) | Section::Tombstones(_) | Section::Unknown) => {}
             Err(_) => return,
         }
     }
