@@ -47,7 +47,7 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     /// Why writes fail at the moment.
     read_only: RwLock<Option<String>>,
-    /// Ulids of one process ascend even within a millisecond.
+    /// Ulids ascend even within a millisecond and when the clock goes back: where blocks disagree the older name wins.
     last_ulid: Mutex<Option<Ulid>>,
     /// Released when the last handle is gone.
     _lock: Option<Box<dyn Any + Send + Sync>>,
@@ -144,6 +144,7 @@ impl Inner {
             parts.options.clock.monotonic(),
             parts.options.block_range_ms(),
         );
+        let newest = parts.blocks.iter().map(|block| block.meta().ulid).max();
         Self {
             dir: parts.dir,
             views: Views::new(View::new(parts.blocks)),
@@ -159,7 +160,7 @@ impl Inner {
             epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
             counters: parts.counters,
             read_only: RwLock::new(None),
-            last_ulid: Mutex::new(None),
+            last_ulid: Mutex::new(newest),
             _lock: parts.lock,
             options: parts.options,
         }

@@ -147,12 +147,17 @@ impl Model {
 
     fn judge_late(&self, timestamp: Timestamp, newest: Timestamp) -> Verdict {
         if self.window_ms == 0 {
-            let is_old = timestamp < self.boundary;
-            return Verdict::refused(if is_old {
-                Rejection::TooOld
-            } else {
-                Rejection::OutOfOrder
-            });
+            let refused = |boundary| {
+                if timestamp < boundary {
+                    Rejection::TooOld
+                } else {
+                    Rejection::OutOfOrder
+                }
+            };
+            return Verdict {
+                accept: false,
+                reject: vec![refused(self.boundary), refused(self.boundary_low)],
+            };
         }
         if timestamp < newest.saturating_sub(self.window_ms) {
             Verdict::refused(Rejection::TooOld)
@@ -194,6 +199,13 @@ impl Model {
         }
     }
 
+    /// A flush up to `boundary` found nothing to write, or was interrupted: a restart may not know of it.
+    pub fn flush_unsure(&mut self, boundary: Timestamp) {
+        let low = self.boundary_low;
+        self.flush(boundary);
+        self.boundary_low = low;
+    }
+
     /// The database was closed and opened again.
     pub fn reopen(&mut self) {
         self.floors_through = self.newest;
@@ -210,9 +222,8 @@ impl Model {
             .max()
             .unwrap_or(i64::MIN);
         if let Some(boundary) = unsure {
-            let low = self.boundary_low;
-            self.flush(boundary);
-            self.boundary_low = low;
+            self.flush_unsure(boundary);
+            self.boundary_low = self.boundary_low.min(boundary);
         }
     }
 

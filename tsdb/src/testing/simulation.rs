@@ -177,11 +177,14 @@ impl Simulation {
                 self.delete_from_model(*range, *one);
             }
             Operation::Flush => {
-                self.db().flush().map_err(failed)?;
-                if self.model.newest() != i64::MIN {
-                    self.model.flush(self.model.newest() + 1);
+                let report = self.db().flush().map_err(failed)?;
+                let boundary = self.db().stats().head_boundary;
+                if report.blocks > 0 {
+                    self.model.flush(boundary);
+                    self.settle();
+                } else {
+                    self.model.flush_unsure(boundary);
                 }
-                self.settle();
             }
             Operation::StepFlush => {
                 while self.db().step(Task::Flush).map_err(failed)? {}
@@ -189,7 +192,7 @@ impl Simulation {
                 self.history
                     .iter_mut()
                     .chain([&mut self.model])
-                    .for_each(|model| model.flush(boundary));
+                    .for_each(|model| model.flush_unsure(boundary));
             }
             Operation::Compact => {
                 self.db().compact().map_err(failed)?;
