@@ -209,7 +209,7 @@ impl Worker {
             let count = target.count;
             self.values.resize(count, 0.0);
             target.walk.scrape(0, &mut self.values);
-            appender.set_target(&target.target);
+            target.name(shape, &mut appender);
             let lines = text
                 .get(offsets[target.number as usize]..)
                 .ok_or("an offset outside the file")?
@@ -254,6 +254,13 @@ impl Worker {
 }
 
 impl ScrapedTarget {
+    /// Says whose samples these are, unless nothing is a scrape: whoever pushes single samples has no target.
+    fn name(&self, shape: &Shape, appender: &mut Appender) {
+        if shape.arrival == Arrival::Scrape {
+            appender.set_target(&self.target);
+        }
+    }
+
     /// Stages one scrape; returns how many samples it has.
     fn append(
         &mut self,
@@ -263,7 +270,7 @@ impl ScrapedTarget {
         appender: &mut Appender,
     ) -> Result<usize> {
         let timestamp = shape.timestamp(self.number, scrape);
-        appender.set_target(&self.target);
+        self.name(shape, appender);
         let is_whole = shape.arrival == Arrival::Scrape
             && (shape.churn == 0
                 || !(self.first..)
