@@ -111,10 +111,12 @@ mod wal;
 
 pub use chunk::ChunkEncoding;
 pub use db::{
-    Appender, BLOCK_RANGE_MAX, Background, BlockStats, Commit, CompactReport, DEFAULT_BLOCK_RANGE, DEFAULT_CHECKPOINT_INTERVAL,
-    DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION, DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL, Db, Durability, Event,
-    EventListener, FlushReport, LogReport, LogSectionKind, LogSections, LogSegment, LogTear, MemoryStats, Metric, MetricKind, Mode, Options, ReplayProgress, SeriesRef, Stats, Target, Task,
-    VerifyDepth, VerifyReport, inspect_log, write_metrics,
+    Appender, BLOCK_RANGE_MAX, Background, BlockStats, Commit, CompactReport, DEFAULT_BLOCK_RANGE,
+    DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION,
+    DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL, Db, Durability, Event, EventListener,
+    FlushReport, LogReport, LogSectionKind, LogSections, LogSegment, LogTear, MemoryStats, Metric,
+    MetricKind, Mode, Options, ReplayProgress, SeriesRef, Stats, Target, Task, VerifyDepth,
+    VerifyReport, inspect_log, write_metrics,
 };
 pub use error::{Error, ErrorKind, Rejection, Result};
 pub use index::{Cardinality, Count};

@@ -65,7 +65,12 @@ impl Appender {
         let committer = inner.committer()?;
         inner.head.open_appenders.fetch_add(1, Ordering::SeqCst);
         let future = inner.future();
-        Ok(Self { inner, committer, staged: Staged::default(), future })
+        Ok(Self {
+            inner,
+            committer,
+            staged: Staged::default(),
+            future,
+        })
     }
 
     /// Adds a sample by labels and returns the reference to use from now on. About a microsecond for a new series.
@@ -74,7 +79,12 @@ impl Appender {
     ///
     /// The budgets and the future limit, at once; what depends on samples that are there is judged by
     /// [`Appender::commit`].
-    pub fn append(&mut self, labels: &Labels, timestamp: Timestamp, value: f64) -> Result<SeriesRef, Rejection> {
+    pub fn append(
+        &mut self,
+        labels: &Labels,
+        timestamp: Timestamp,
+        value: f64,
+    ) -> Result<SeriesRef, Rejection> {
         self.check(timestamp)?;
         let id = self.inner.resolve(labels)?;
         self.staged.push(id, timestamp, value);
@@ -84,15 +94,34 @@ impl Appender {
     /// Adds a sample by reference; a few nanoseconds. A reference that names no series any more is told by
     /// [`Appender::commit`] as [`Rejection::UnknownSeries`].
     #[inline]
-    pub fn append_ref(&mut self, series: SeriesRef, timestamp: Timestamp, value: f64) -> Result<(), Rejection> {
+    pub fn append_ref(
+        &mut self,
+        series: SeriesRef,
+        timestamp: Timestamp,
+        value: f64,
+    ) -> Result<(), Rejection> {
         self.check(timestamp)?;
-        self.staged.push(series.0 ^ self.inner.epoch, timestamp, value);
+        self.staged
+            .push(series.0 ^ self.inner.epoch, timestamp, value);
         Ok(())
     }
 
     /// Adds a sample by reference if it still names the series, by labels otherwise; returns the reference that does.
-    pub fn append_cached(&mut self, series: SeriesRef, labels: &Labels, timestamp: Timestamp, value: f64) -> Result<SeriesRef, Rejection> {
-        if self.inner.head.slots.read().find(series.0 ^ self.inner.epoch).is_some() {
+    pub fn append_cached(
+        &mut self,
+        series: SeriesRef,
+        labels: &Labels,
+        timestamp: Timestamp,
+        value: f64,
+    ) -> Result<SeriesRef, Rejection> {
+        if self
+            .inner
+            .head
+            .slots
+            .read()
+            .find(series.0 ^ self.inner.epoch)
+            .is_some()
+        {
             self.append_ref(series, timestamp, value)?;
             return Ok(series);
         }
@@ -109,11 +138,24 @@ impl Appender {
     /// # Panics
     ///
     /// If the slices differ in length.
-    pub fn append_scrape(&mut self, timestamp: Timestamp, series: &[SeriesRef], values: &[f64]) -> Result<(), Rejection> {
-        assert_eq!(series.len(), values.len(), "a scrape has a value for each series");
+    pub fn append_scrape(
+        &mut self,
+        timestamp: Timestamp,
+        series: &[SeriesRef],
+        values: &[f64],
+    ) -> Result<(), Rejection> {
+        assert_eq!(
+            series.len(),
+            values.len(),
+            "a scrape has a value for each series"
+        );
         self.check(timestamp)?;
         let epoch = self.inner.epoch;
-        self.staged.extend(timestamp, series.iter().map(|series| series.0 ^ epoch), values);
+        self.staged.extend(
+            timestamp,
+            series.iter().map(|series| series.0 ^ epoch),
+            values,
+        );
         Ok(())
     }
 
@@ -203,22 +245,37 @@ impl Appender {
 
 impl Drop for Appender {
     fn drop(&mut self) {
-        self.inner.head.open_appenders.fetch_sub(1, Ordering::SeqCst);
+        self.inner
+            .head
+            .open_appenders
+            .fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Inner {
     pub(super) fn future(&self) -> Timestamp {
-        self.options.clock.now_ms().saturating_add(to_ms(self.options.future_limit)).min(i64::MAX - 1)
+        self.options
+            .clock
+            .now_ms()
+            .saturating_add(to_ms(self.options.future_limit))
+            .min(i64::MAX - 1)
     }
 
     fn resolve(&self, labels: &Labels) -> Result<u64, Rejection> {
-        self.head.resolve(labels).inspect_err(|rejection| self.count_rejection(*rejection, 1))
+        self.head
+            .resolve(labels)
+            .inspect_err(|rejection| self.count_rejection(*rejection, 1))
     }
 
     fn committer(&self) -> Result<Committer> {
         self.check_open()?;
-        let Some(wal) = &self.wal else { return Err(Error::read_only("the database was opened read-only")) };
-        Ok(Committer::new(Arc::clone(&self.head), Arc::clone(wal), self.rules()))
+        let Some(wal) = &self.wal else {
+            return Err(Error::read_only("the database was opened read-only"));
+        };
+        Ok(Committer::new(
+            Arc::clone(&self.head),
+            Arc::clone(wal),
+            self.rules(),
+        ))
     }
 }

@@ -27,8 +27,14 @@ impl Inner {
         let ids = view.matching_ids(matchers, range)?;
         let mut touched = ids.len() as u64;
         if !ids.is_empty() {
-            let ranges: Vec<DeletedRange> =
-                ids.into_iter().map(|id| DeletedRange { id, first: range.start, last: range.end - 1 }).collect();
+            let ranges: Vec<DeletedRange> = ids
+                .into_iter()
+                .map(|id| DeletedRange {
+                    id,
+                    first: range.start,
+                    last: range.end - 1,
+                })
+                .collect();
             let sequence = Committer::new(Arc::clone(&self.head), wal, self.rules())
                 .delete(&ranges)
                 .inspect_err(|error| self.note_write_failure(error))?;

@@ -35,11 +35,18 @@ pub struct FlushReport {
 
 impl Inner {
     /// Writes everything below `boundary` into blocks, one for each aligned range, and lets the head go of it.
-    pub(super) fn flush_before(&self, boundary: Timestamp, state: &mut FlushState) -> Result<FlushReport> {
+    pub(super) fn flush_before(
+        &self,
+        boundary: Timestamp,
+        state: &mut FlushState,
+    ) -> Result<FlushReport> {
         let wal = Arc::clone(self.writer()?);
         self.truncate_pending(state)?;
         if state.pending.is_some() {
-            return Ok(FlushReport { is_waiting_for_readers: true, ..FlushReport::default() });
+            return Ok(FlushReport {
+                is_waiting_for_readers: true,
+                ..FlushReport::default()
+            });
         }
         // Before the sequence is fixed: a deletion behind it is not in the blocks and must not be missed.
         let deletions = self.begin_writing();
@@ -60,11 +67,18 @@ impl Inner {
             self.head.update_span();
             return Ok(FlushReport::default());
         };
-        let mut report = FlushReport { blocks: blocks.len(), ..FlushReport::default() };
+        let mut report = FlushReport {
+            blocks: blocks.len(),
+            ..FlushReport::default()
+        };
         for block in &blocks {
             let meta = block.meta();
             report.samples += meta.samples;
-            self.emit(&Event::Flushed { block: meta.ulid, range: meta.range, samples: meta.samples });
+            self.emit(&Event::Flushed {
+                block: meta.ulid,
+                range: meta.range,
+                samples: meta.samples,
+            });
         }
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         state.pending = Some(PendingTruncation { boundary, sequence });
@@ -90,14 +104,24 @@ impl Inner {
                 encoding: self.options.chunk_encoding,
             };
             let cursor = view.select(&[], range)?;
-            let written = write_block(Arc::clone(&self.options.fs), &blocks_dir, spec, vec![cursor], &mut |_| ControlFlow::Continue(()));
+            let written = write_block(
+                Arc::clone(&self.options.fs),
+                &blocks_dir,
+                spec,
+                vec![cursor],
+                &mut |_| ControlFlow::Continue(()),
+            );
             match written {
                 Ok(block) => blocks.extend(block.map(Arc::new)),
                 Err(error) => {
                     // Blocks of earlier ranges stand on disk: a second copy of what the head still holds, merged away
                     // later. They are not shown, so nothing is counted twice.
                     for block in &blocks {
-                        drop(crate::block::remove(&*self.options.fs, &blocks_dir, block.meta().ulid));
+                        drop(crate::block::remove(
+                            &*self.options.fs,
+                            &blocks_dir,
+                            block.meta().ulid,
+                        ));
                     }
                     return Err(error);
                 }
@@ -114,25 +138,40 @@ impl Inner {
     }
 
     /// Deletes from new blocks what was deleted while they were written, and shows them.
-    pub(super) fn end_writing(&self, known: usize, written: Result<Vec<Arc<Block>>>) -> Result<Vec<Arc<Block>>> {
+    pub(super) fn end_writing(
+        &self,
+        known: usize,
+        written: Result<Vec<Arc<Block>>>,
+    ) -> Result<Vec<Arc<Block>>> {
         self.end_replacing(known, written, &[])
     }
 
     /// As [`Inner::end_writing`], with blocks that the new ones replace.
-    pub(super) fn end_replacing(&self, known: usize, written: Result<Vec<Arc<Block>>>, replaced: &[crate::fs::Ulid]) -> Result<Vec<Arc<Block>>> {
+    pub(super) fn end_replacing(
+        &self,
+        known: usize,
+        written: Result<Vec<Arc<Block>>>,
+        replaced: &[crate::fs::Ulid],
+    ) -> Result<Vec<Arc<Block>>> {
         let mut layout = self.layout.lock();
         layout.writers -= 1;
         let shown = written.and_then(|blocks| {
             let deleted = blocks.iter().try_for_each(|block| {
                 let late = &layout.deleted[known..];
-                late.iter().try_for_each(|(range, matchers)| block.delete(*range, matchers).map(|_touched| ()))
+                late.iter().try_for_each(|(range, matchers)| {
+                    block.delete(*range, matchers).map(|_touched| ())
+                })
             });
             if let Err(error) = deleted {
                 // Not shown, and not left for the next start either, which would not know the deletions.
                 let blocks_dir = self.dir.join(names::BLOCKS);
                 for block in &blocks {
                     // If that fails too, the first error is still the one to report.
-                    drop(crate::block::remove(&*self.options.fs, &blocks_dir, block.meta().ulid));
+                    drop(crate::block::remove(
+                        &*self.options.fs,
+                        &blocks_dir,
+                        block.meta().ulid,
+                    ));
                 }
                 return Err(error);
             }
@@ -147,7 +186,9 @@ impl Inner {
 
     /// Lets the head go of what was flushed, once nobody reads a view without the blocks.
     pub(super) fn truncate_pending(&self, state: &mut FlushState) -> Result<()> {
-        let Some(pending) = state.pending else { return Ok(()) };
+        let Some(pending) = state.pending else {
+            return Ok(());
+        };
         if self.views.are_older_read() {
             return Ok(());
         }
@@ -160,7 +201,11 @@ impl Inner {
     /// Makes the head durable without the log and cuts the log.
     pub(super) fn checkpoint(&self, state: &mut FlushState) -> Result<()> {
         let result = self.try_checkpoint(state);
-        let counter = if result.is_ok() { &self.counters.checkpoints } else { &self.counters.checkpoint_failures };
+        let counter = if result.is_ok() {
+            &self.counters.checkpoints
+        } else {
+            &self.counters.checkpoint_failures
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         result
     }
@@ -177,7 +222,9 @@ impl Inner {
         // Everything before the new segment is applied once the groups' locks have been taken and the lone samples'
         // lock as well; `checkpoint` takes them.
         let lone_file = state.lone_file + 1;
-        let checkpoint = self.head.checkpoint(sequence, segment, lone_file, fs, &self.dir)?;
+        let checkpoint = self
+            .head
+            .checkpoint(sequence, segment, lone_file, fs, &self.dir)?;
         state.lone_file = lone_file;
         wal.sync()?;
         self.head.pieces.sync()?;
@@ -193,7 +240,9 @@ impl Inner {
     /// Writes the series store anew once most of its definitions are of series that are gone. Not before the log is
     /// cut: older frames may name them.
     fn renew_store(&self, state: &mut FlushState) -> Result<()> {
-        let Some(store) = &mut state.store else { return Ok(()) };
+        let Some(store) = &mut state.store else {
+            return Ok(());
+        };
         if state.stored_definitions <= 2 * self.head.series_count() + SPARE_DEFINITIONS {
             return Ok(());
         }
@@ -203,7 +252,9 @@ impl Inner {
 
     /// Appends the definitions the log has brought since the last time to the series store.
     fn store_series(&self, state: &mut FlushState) -> Result<()> {
-        let Some(store) = &mut state.store else { return Ok(()) };
+        let Some(store) = &mut state.store else {
+            return Ok(());
+        };
         let ids = self.head.take_unstored();
         let stored = if store.is_distrusted() {
             store.rewrite(self.head.all_definitions())
@@ -225,10 +276,14 @@ impl Inner {
     fn remove_lone_files(&self, keep: u64) -> Result<()> {
         let dir = self.dir.join(names::HEAD);
         let fs = &self.options.fs;
-        for entry in fs.read_dir(&dir).map_err(|error| Error::io("list", &dir, error))? {
+        for entry in fs
+            .read_dir(&dir)
+            .map_err(|error| Error::io("list", &dir, error))?
+        {
             if names::parse_lone(&entry.name).is_some_and(|number| number != keep) {
                 let path = dir.join(&entry.name);
-                fs.remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
+                fs.remove_file(&path)
+                    .map_err(|error| Error::io("remove", &path, error))?;
             }
         }
         Ok(())
@@ -248,7 +303,8 @@ impl Inner {
             return Ok(true);
         }
         let wal = self.writer()?;
-        let is_due = now.saturating_sub(state.checkpoint_ms) >= to_ms(self.options.checkpoint_interval)
+        let is_due = now.saturating_sub(state.checkpoint_ms)
+            >= to_ms(self.options.checkpoint_interval)
             || now < state.checkpoint_ms
             || wal.size_bytes() > 4 * self.options.segment_bytes;
         if is_due && wal.last_sequence() > state.checkpoint_sequence {
@@ -259,7 +315,12 @@ impl Inner {
     }
 
     /// Returns the time before which the head is complete and worth a block.
-    fn complete_before(&self, state: &mut FlushState, now: Timestamp, range_ms: i64) -> Option<Timestamp> {
+    fn complete_before(
+        &self,
+        state: &mut FlushState,
+        now: Timestamp,
+        range_ms: i64,
+    ) -> Option<Timestamp> {
         let (oldest, newest) = (self.head.min_time(), self.head.max_time());
         if oldest > newest {
             return None;

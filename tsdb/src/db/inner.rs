@@ -118,7 +118,9 @@ pub(super) struct Counters {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,14 +139,21 @@ pub(super) struct Parts {
 impl Inner {
     pub(super) fn new(parts: Parts) -> Self {
         let candidates = super::merge::candidates(&parts.blocks);
-        let horizon = Horizon::start(&candidates, parts.options.clock.monotonic(), parts.options.block_range_ms());
+        let horizon = Horizon::start(
+            &candidates,
+            parts.options.clock.monotonic(),
+            parts.options.block_range_ms(),
+        );
         Self {
             dir: parts.dir,
             views: Views::new(View::new(parts.blocks)),
             head: parts.head,
             wal: parts.wal,
             flushing: Mutex::new(parts.flush),
-            merging: Mutex::new(MergeState { horizon, failed: std::collections::BTreeSet::new() }),
+            merging: Mutex::new(MergeState {
+                horizon,
+                failed: std::collections::BTreeSet::new(),
+            }),
             layout: Mutex::default(),
             is_closed: AtomicBool::new(false),
             epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
@@ -158,16 +167,24 @@ impl Inner {
 
     pub(super) fn check_open(&self) -> Result<()> {
         // Acquire pairs with the release in `close`.
-        if self.is_closed.load(Ordering::Acquire) { Err(Error::closed("the database")) } else { Ok(()) }
+        if self.is_closed.load(Ordering::Acquire) {
+            Err(Error::closed("the database"))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn writer(&self) -> Result<&Arc<Wal>> {
         self.check_open()?;
-        self.wal.as_ref().ok_or_else(|| Error::read_only("the database was opened read-only"))
+        self.wal
+            .as_ref()
+            .ok_or_else(|| Error::read_only("the database was opened read-only"))
     }
 
     pub(super) fn rules(&self) -> Rules {
-        Rules { out_of_order_ms: to_ms(self.options.out_of_order_window) }
+        Rules {
+            out_of_order_ms: to_ms(self.options.out_of_order_window),
+        }
     }
 
     /// Returns a querier over the blocks and the head as they are now.
@@ -176,7 +193,11 @@ impl Inner {
         // The view first: what is truncated from the head after this is in it.
         let view = self.views.current();
         let mut sources: Vec<Arc<dyn SeriesSource>> = Vec::new();
-        for block in view.blocks().iter().filter(|block| block.meta().range.overlaps(&range)) {
+        for block in view
+            .blocks()
+            .iter()
+            .filter(|block| block.meta().range.overlaps(&range))
+        {
             sources.push(Arc::new(BlockSource(Arc::clone(block))));
         }
         sources.push(Arc::new(HeadView::new(Arc::clone(&self.head))));
@@ -209,7 +230,9 @@ impl Inner {
         self.counters.write_failures.fetch_add(1, Ordering::Relaxed);
         let was_healthy = self.read_only.write().replace(error.to_string()).is_none();
         if was_healthy {
-            self.emit(&Event::ReadOnly { reason: error.to_string() });
+            self.emit(&Event::ReadOnly {
+                reason: error.to_string(),
+            });
         }
     }
 
@@ -234,15 +257,27 @@ impl Inner {
 
     pub(super) fn count_commit(&self, committed: &Committed) {
         let counters = &self.counters;
-        counters.commits.fetch_add(u64::from(committed.sequence.is_some()), Ordering::Relaxed);
-        counters.samples_in_rows.fetch_add(committed.in_rows, Ordering::Relaxed);
+        counters
+            .commits
+            .fetch_add(u64::from(committed.sequence.is_some()), Ordering::Relaxed);
+        counters
+            .samples_in_rows
+            .fetch_add(committed.in_rows, Ordering::Relaxed);
         if committed.definition_bytes > 0 {
-            counters.log_definition_bytes.fetch_add(committed.definition_bytes, Ordering::Relaxed);
+            counters
+                .log_definition_bytes
+                .fetch_add(committed.definition_bytes, Ordering::Relaxed);
         }
         if committed.alone + committed.repeated > 0 {
-            counters.samples_alone.fetch_add(committed.alone, Ordering::Relaxed);
-            counters.samples_late.fetch_add(committed.late, Ordering::Relaxed);
-            counters.samples_repeated.fetch_add(committed.repeated, Ordering::Relaxed);
+            counters
+                .samples_alone
+                .fetch_add(committed.alone, Ordering::Relaxed);
+            counters
+                .samples_late
+                .fetch_add(committed.late, Ordering::Relaxed);
+            counters
+                .samples_repeated
+                .fetch_add(committed.repeated, Ordering::Relaxed);
         }
         for (_, rejection) in &committed.rejected {
             self.count_rejection(*rejection, 1);
@@ -254,7 +289,13 @@ impl Inner {
         use std::hash::{BuildHasher, Hasher};
         let ms = u64::try_from(self.options.clock.now_ms()).unwrap_or(0);
         // The seed of a map is the standard library's door to the operating system's random numbers.
-        let random = || u128::from(std::collections::hash_map::RandomState::new().build_hasher().finish());
+        let random = || {
+            u128::from(
+                std::collections::hash_map::RandomState::new()
+                    .build_hasher()
+                    .finish(),
+            )
+        };
         let fresh = Ulid::new(ms, random() << 64 | random());
         let mut last = self.last_ulid.lock();
         let next = match *last {

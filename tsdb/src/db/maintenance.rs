@@ -41,7 +41,9 @@ impl Inner {
         match task {
             Task::Sync => self.sync_step(),
             Task::Flush => self.flush_step(),
-            Task::Compact => self.compact().map(|report| report.merged + report.dropped > 0),
+            Task::Compact => self
+                .compact()
+                .map(|report| report.merged + report.dropped > 0),
         }
     }
 
@@ -92,11 +94,26 @@ impl Threads {
         if let Durability::Interval(interval) = options.durability {
             handles.push(start_lane("tsdb-sync", inner, &stop, interval, Task::Sync));
         }
-        handles.push(start_lane("tsdb-flush", inner, &stop, FLUSH_TICK, Task::Flush));
+        handles.push(start_lane(
+            "tsdb-flush",
+            inner,
+            &stop,
+            FLUSH_TICK,
+            Task::Flush,
+        ));
         if options.compaction {
-            handles.push(start_lane("tsdb-merge", inner, &stop, MERGE_TICK, Task::Compact));
+            handles.push(start_lane(
+                "tsdb-merge",
+                inner,
+                &stop,
+                MERGE_TICK,
+                Task::Compact,
+            ));
         }
-        Self { stop, handles: handles.into_iter().flatten().collect() }
+        Self {
+            stop,
+            handles: handles.into_iter().flatten().collect(),
+        }
     }
 }
 
@@ -112,7 +129,13 @@ impl Drop for Threads {
 }
 
 #[expect(clippy::disallowed_methods, reason = "db is where threads start")]
-fn start_lane(name: &str, inner: &Arc<Inner>, stop: &Arc<Stop>, tick: Duration, task: Task) -> Option<JoinHandle<()>> {
+fn start_lane(
+    name: &str,
+    inner: &Arc<Inner>,
+    stop: &Arc<Stop>,
+    tick: Duration,
+    task: Task,
+) -> Option<JoinHandle<()>> {
     let (inner, stop) = (Arc::clone(inner), Arc::clone(stop));
     let lane = move || {
         while !stop.wait(tick) {
@@ -121,14 +144,28 @@ fn start_lane(name: &str, inner: &Arc<Inner>, stop: &Arc<Stop>, tick: Duration, 
             }
             if let Err(error) = inner.step(task) {
                 match task {
-                    Task::Flush => inner.counters.flush_failures.fetch_add(1, Ordering::Relaxed),
-                    Task::Compact => inner.counters.merge_failures.fetch_add(1, Ordering::Relaxed),
+                    Task::Flush => inner
+                        .counters
+                        .flush_failures
+                        .fetch_add(1, Ordering::Relaxed),
+                    Task::Compact => inner
+                        .counters
+                        .merge_failures
+                        .fetch_add(1, Ordering::Relaxed),
                     Task::Sync => 0,
                 };
-                inner.emit(&Event::Failed { message: format!("{name}: {error}", name = std::thread::current().name().unwrap_or("lane")) });
+                inner.emit(&Event::Failed {
+                    message: format!(
+                        "{name}: {error}",
+                        name = std::thread::current().name().unwrap_or("lane")
+                    ),
+                });
             }
         }
     };
     // Without a thread the work is left to the caller's own steps; nothing that was promised on commit depends on it.
-    std::thread::Builder::new().name(name.to_owned()).spawn(lane).ok()
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(lane)
+        .ok()
 }

@@ -35,8 +35,9 @@ pub use maintenance::Task;
 pub use merge::CompactReport;
 pub use metrics::{Metric, MetricKind, write_metrics};
 pub use options::{
-    BLOCK_RANGE_MAX, Background, DEFAULT_BLOCK_RANGE, DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION,
-    DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL, Durability, Options, ReplayProgress,
+    BLOCK_RANGE_MAX, Background, DEFAULT_BLOCK_RANGE, DEFAULT_CHECKPOINT_INTERVAL,
+    DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION, DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL,
+    Durability, Options, ReplayProgress,
 };
 pub use stats::{BlockStats, MemoryStats, Mode, Stats};
 pub use verify::{VerifyDepth, VerifyReport};
@@ -72,14 +73,20 @@ impl Db {
             Background::Threads => Some(Threads::start(&inner, &inner.options)),
             Background::Manual => None,
         };
-        Ok(Self { inner, threads: Arc::new(parking_lot::Mutex::new(threads)) })
+        Ok(Self {
+            inner,
+            threads: Arc::new(parking_lot::Mutex::new(threads)),
+        })
     }
 
     /// Opens the database in `path` to read what it holds now; another process may be writing it. Takes no lock and
     /// changes nothing. What is committed later is not seen.
     pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let inner = Arc::new(open::open(path.as_ref(), options, Access::Read)?);
-        Ok(Self { inner, threads: Arc::default() })
+        Ok(Self {
+            inner,
+            threads: Arc::default(),
+        })
     }
 
     /// Returns an appender. Any number may be in use at the same time.
@@ -144,7 +151,10 @@ impl Db {
 
     /// Returns the sequence of the last commit that survives a power cut.
     pub fn durable_sequence(&self) -> u64 {
-        self.inner.wal.as_ref().map_or(0, |wal| wal.synced_sequence())
+        self.inner
+            .wal
+            .as_ref()
+            .map_or(0, |wal| wal.synced_sequence())
     }
 
     /// Does one piece of background work now: what [`Background::Manual`] leaves to the caller. Tells whether there was
@@ -164,7 +174,8 @@ impl Db {
             return Err(Error::invalid("a snapshot cannot lie inside the database"));
         }
         let fs = &*inner.options.fs;
-        fs.create_dir(target).map_err(|error| Error::io("create", target, error))?;
+        fs.create_dir(target)
+            .map_err(|error| Error::io("create", target, error))?;
         // Neither lane may move samples from the head to blocks, or remove blocks, between the two halves.
         let flushing = inner.flushing.lock();
         let merging = inner.merging.lock();
@@ -174,9 +185,11 @@ impl Db {
         drop(flushing);
         for name in [names::LOG, names::HEAD, names::SERIES, names::QUARANTINE] {
             let dir = target.join(name);
-            fs.create_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
+            fs.create_dir(&dir)
+                .map_err(|error| Error::io("create", &dir, error))?;
         }
-        fs.sync_dir(target).map_err(|error| Error::io("sync", target, error))
+        fs.sync_dir(target)
+            .map_err(|error| Error::io("sync", target, error))
     }
 
     /// Returns what the database holds and has done.

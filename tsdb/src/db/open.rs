@@ -45,15 +45,30 @@ pub(super) enum Access {
 pub(super) fn open(dir: &Path, options: Options, access: Access) -> Result<Inner> {
     options.check()?;
     let started = options.clock.monotonic();
-    let opening = Opening { dir, fs: Arc::clone(&options.fs), options: &options, counters: Counters::default() };
+    let opening = Opening {
+        dir,
+        fs: Arc::clone(&options.fs),
+        options: &options,
+        counters: Counters::default(),
+    };
     let parts = match access {
         Access::Write => opening.write()?,
         Access::Read => {
             let mut tries = 1;
             loop {
-                let opening = Opening { dir, fs: Arc::clone(&options.fs), options: &options, counters: Counters::default() };
+                let opening = Opening {
+                    dir,
+                    fs: Arc::clone(&options.fs),
+                    options: &options,
+                    counters: Counters::default(),
+                };
                 match opening.read() {
-                    Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) && tries < READ_ONLY_TRIES => tries += 1,
+                    Err(error)
+                        if error.io_kind() == Some(std::io::ErrorKind::NotFound)
+                            && tries < READ_ONLY_TRIES =>
+                    {
+                        tries += 1
+                    }
                     result => break result?,
                 }
             }
@@ -61,9 +76,15 @@ pub(super) fn open(dir: &Path, options: Options, access: Access) -> Result<Inner
     };
     let duration = options.clock.monotonic().saturating_sub(started);
     let replayed = parts.counters.replayed_samples.load(Ordering::Relaxed);
-    parts.counters.replay_ms.store(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    parts.counters.replay_ms.store(
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
     let inner = Inner::new(parts);
-    inner.emit(&Event::Opened { samples_replayed: replayed, duration });
+    inner.emit(&Event::Opened {
+        samples_replayed: replayed,
+        duration,
+    });
     Ok(inner)
 }
 
@@ -78,7 +99,12 @@ impl Opening<'_> {
     fn write(self) -> Result<Parts> {
         self.make_dirs()?;
         let lock = self.lock()?;
-        for dir in [PathBuf::new(), names::HEAD.into(), names::SERIES.into(), names::BLOCKS.into()] {
+        for dir in [
+            PathBuf::new(),
+            names::HEAD.into(),
+            names::SERIES.into(),
+            names::BLOCKS.into(),
+        ] {
             let dir = self.dir.join(dir);
             fs::sweep_tmp(&*self.fs, &dir).map_err(|error| Error::io("sweep", &dir, error))?;
         }
@@ -98,8 +124,11 @@ impl Opening<'_> {
         start.segment = start.segment.max(checkpoint.segment + 1);
         let unusable = log.unusable.clone();
         drop(log);
-        let config =
-            WalConfig { segment_bytes: self.options.segment_bytes, unsynced_bytes: UNSYNCED_BYTES, salt_seed: random_seed() };
+        let config = WalConfig {
+            segment_bytes: self.options.segment_bytes,
+            unsynced_bytes: UNSYNCED_BYTES,
+            salt_seed: random_seed(),
+        };
         let wal = Wal::open(Arc::clone(&self.fs), &log_dir, config, start)?;
         self.set_segments_aside(&wal, &unusable)?;
         head.publisher.restart(wal.last_sequence());
@@ -128,15 +157,27 @@ impl Opening<'_> {
     }
 
     fn read(self) -> Result<Parts> {
-        if !self.fs.exists(&self.dir.join(names::LOG)).map_err(|error| Error::io("look for", self.dir, error))? {
-            return Err(Error::invalid(format!("{} holds no database", self.dir.display())));
+        if !self
+            .fs
+            .exists(&self.dir.join(names::LOG))
+            .map_err(|error| Error::io("look for", self.dir, error))?
+        {
+            return Err(Error::invalid(format!(
+                "{} holds no database",
+                self.dir.display()
+            )));
         }
         let blocks = self.open_blocks(Access::Read)?;
         let (checkpoint, _) = self.load_checkpoint(&blocks)?;
         let head = self.new_head(Access::Read);
         drop(self.open_series(&head, 0)?);
         self.restore(&head, &checkpoint, Access::Read)?;
-        let log = read_log(&*self.fs, &self.dir.join(names::LOG), checkpoint.segment, Writers::Perhaps)?;
+        let log = read_log(
+            &*self.fs,
+            &self.dir.join(names::LOG),
+            checkpoint.segment,
+            Writers::Perhaps,
+        )?;
         self.replay(&head, &log, &checkpoint)?;
         Ok(Parts {
             dir: self.dir.to_owned(),
@@ -152,12 +193,32 @@ impl Opening<'_> {
 
     fn make_dirs(&self) -> Result<()> {
         let mut missing = vec![self.dir.to_owned()];
-        missing.extend([names::LOG, names::HEAD, names::SERIES, names::BLOCKS, names::QUARANTINE].map(|name| self.dir.join(name)));
+        missing.extend(
+            [
+                names::LOG,
+                names::HEAD,
+                names::SERIES,
+                names::BLOCKS,
+                names::QUARANTINE,
+            ]
+            .map(|name| self.dir.join(name)),
+        );
         for dir in missing {
-            if !self.fs.exists(&dir).map_err(|error| Error::io("look for", &dir, error))? {
-                self.fs.create_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
-                let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                self.fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
+            if !self
+                .fs
+                .exists(&dir)
+                .map_err(|error| Error::io("look for", &dir, error))?
+            {
+                self.fs
+                    .create_dir(&dir)
+                    .map_err(|error| Error::io("create", &dir, error))?;
+                let parent = dir
+                    .parent()
+                    .filter(|parent| !parent.as_os_str().is_empty())
+                    .unwrap_or(Path::new("."));
+                self.fs
+                    .sync_dir(parent)
+                    .map_err(|error| Error::io("sync", parent, error))?;
             }
         }
         Ok(())
@@ -165,15 +226,19 @@ impl Opening<'_> {
 
     fn lock(&self) -> Result<Box<dyn Any + Send + Sync>> {
         let path = self.dir.join(names::LOCK);
-        self.fs.lock(&path, LockMode::Exclusive).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error::locked(self.dir),
-            _ => Error::io("lock", &path, error),
-        })
+        self.fs
+            .lock(&path, LockMode::Exclusive)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::WouldBlock => Error::locked(self.dir),
+                _ => Error::io("lock", &path, error),
+            })
     }
 
     fn damaged(&self, error: &Error) {
         self.counters.damaged_units.fetch_add(1, Ordering::Relaxed);
-        self.emit(&Event::Damaged { message: error.to_string() });
+        self.emit(&Event::Damaged {
+            message: error.to_string(),
+        });
     }
 
     fn emit(&self, event: &Event) {
@@ -186,13 +251,24 @@ impl Opening<'_> {
     fn quarantine(&self, path: &Path, name: &str) -> Result<()> {
         let mut to = self.dir.join(names::QUARANTINE).join(name);
         let mut attempt = 1;
-        while self.fs.exists(&to).map_err(|error| Error::io("look for", &to, error))? {
-            to = self.dir.join(names::QUARANTINE).join(format!("{name}.{attempt}"));
+        while self
+            .fs
+            .exists(&to)
+            .map_err(|error| Error::io("look for", &to, error))?
+        {
+            to = self
+                .dir
+                .join(names::QUARANTINE)
+                .join(format!("{name}.{attempt}"));
             attempt += 1;
         }
-        self.fs.rename(path, &to).map_err(|error| Error::io("move aside", path, error))?;
+        self.fs
+            .rename(path, &to)
+            .map_err(|error| Error::io("move aside", path, error))?;
         for dir in [path.parent(), to.parent()].into_iter().flatten() {
-            self.fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+            self.fs
+                .sync_dir(dir)
+                .map_err(|error| Error::io("sync", dir, error))?;
         }
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
         self.emit(&Event::Quarantined { path: to });
@@ -202,8 +278,14 @@ impl Opening<'_> {
     fn open_blocks(&self, access: Access) -> Result<Vec<Arc<Block>>> {
         let dir = self.dir.join(names::BLOCKS);
         let mut blocks = Vec::new();
-        for entry in self.fs.read_dir(&dir).map_err(|error| Error::io("list", &dir, error))? {
-            let Some((_, stage)) = names::parse_block(&entry.name) else { continue };
+        for entry in self
+            .fs
+            .read_dir(&dir)
+            .map_err(|error| Error::io("list", &dir, error))?
+        {
+            let Some((_, stage)) = names::parse_block(&entry.name) else {
+                continue;
+            };
             let path = dir.join(&entry.name);
             match (stage, access) {
                 (BlockStage::Published, _) => match Block::open(Arc::clone(&self.fs), &path) {
@@ -215,14 +297,18 @@ impl Opening<'_> {
                         }
                     }
                     // A file that is missing is damage too, but a writer may be removing the block this very moment.
-                    Err(error) if error.io_kind() == Some(std::io::ErrorKind::NotFound) && access == Access::Write => {
+                    Err(error)
+                        if error.io_kind() == Some(std::io::ErrorKind::NotFound)
+                            && access == Access::Write =>
+                    {
                         self.damaged(&error);
                         self.quarantine(&path, &entry.name)?;
                     }
                     Err(error) => return Err(error),
                 },
                 (BlockStage::Unfinished | BlockStage::Removing, Access::Write) => {
-                    fs::remove_tree(&*self.fs, &path).map_err(|error| Error::io("remove", &path, error))?;
+                    fs::remove_tree(&*self.fs, &path)
+                        .map_err(|error| Error::io("remove", &path, error))?;
                 }
                 (BlockStage::Unfinished | BlockStage::Removing, Access::Read) => {}
             }
@@ -232,8 +318,13 @@ impl Opening<'_> {
 
     /// Leaves out blocks that another one replaces: a crash came between its rename and their removal.
     fn drop_parents(&self, blocks: Vec<Arc<Block>>, access: Access) -> Result<Vec<Arc<Block>>> {
-        let replaced: Vec<_> = blocks.iter().flat_map(|block| block.meta().parents.iter().copied()).collect();
-        let (gone, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|block| replaced.contains(&block.meta().ulid));
+        let replaced: Vec<_> = blocks
+            .iter()
+            .flat_map(|block| block.meta().parents.iter().copied())
+            .collect();
+        let (gone, kept): (Vec<_>, Vec<_>) = blocks
+            .into_iter()
+            .partition(|block| replaced.contains(&block.meta().ulid));
         if access == Access::Write {
             for block in gone {
                 crate::block::remove(&*self.fs, &self.dir.join(names::BLOCKS), block.meta().ulid)?;
@@ -248,7 +339,11 @@ impl Opening<'_> {
             Ok(checkpoint) => Ok((checkpoint.unwrap_or_else(Checkpoint::empty), false)),
             Err(error) if error.kind() == ErrorKind::Corruption => {
                 self.damaged(&error);
-                let boundary = blocks.iter().map(|block| block.meta().range.end).max().unwrap_or(i64::MIN);
+                let boundary = blocks
+                    .iter()
+                    .map(|block| block.meta().range.end)
+                    .max()
+                    .unwrap_or(i64::MIN);
                 Ok((Checkpoint::rebuild(&*self.fs, self.dir, boundary)?, true))
             }
             Err(error) => Err(error),
@@ -272,7 +367,11 @@ impl Opening<'_> {
         })?;
         for pages in loaded.damage.iter().filter(|pages| !pages.at_end) {
             let path = dir.join(names::numbered(pages.file));
-            self.damaged(&Error::corruption(path, pages.offset, format!("{} bytes of series definitions do not verify", pages.bytes)));
+            self.damaged(&Error::corruption(
+                path,
+                pages.offset,
+                format!("{} bytes of series definitions do not verify", pages.bytes),
+            ));
         }
         Ok((store, loaded.definitions))
     }
@@ -292,12 +391,28 @@ impl Opening<'_> {
 
     fn replay(&self, head: &Head, log: &Log, checkpoint: &Checkpoint) -> Result<()> {
         let log_dir = self.dir.join(names::LOG);
-        super::inspect::damage(log, &log_dir).iter().for_each(|error| self.damaged(error));
+        super::inspect::damage(log, &log_dir)
+            .iter()
+            .for_each(|error| self.damaged(error));
         let callback = self.options.replay_progress.clone();
-        let mut progress = |done, total| callback.as_ref().is_none_or(|callback| callback(done, total));
-        let report = replay(head, log, checkpoint.sequence, self.options.replay_threads, &mut progress, &run_lanes)?;
-        self.counters.replayed_samples.store(report.applied.samples, Ordering::Relaxed);
-        let lost = report.applied.lost_rows + report.applied.unknown_series + report.applied.malformed;
+        let mut progress = |done, total| {
+            callback
+                .as_ref()
+                .is_none_or(|callback| callback(done, total))
+        };
+        let report = replay(
+            head,
+            log,
+            checkpoint.sequence,
+            self.options.replay_threads,
+            &mut progress,
+            &run_lanes,
+        )?;
+        self.counters
+            .replayed_samples
+            .store(report.applied.samples, Ordering::Relaxed);
+        let lost =
+            report.applied.lost_rows + report.applied.unknown_series + report.applied.malformed;
         if lost > 0 {
             let message = format!(
                 "{} rows behind lost frames, {} samples of series without a name and {} malformed sections were left out",
@@ -314,20 +429,32 @@ impl Opening<'_> {
         wal.set_aside(unusable, &to)?;
         for &number in unusable {
             self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
-            self.emit(&Event::Quarantined { path: to.join(format!("{}-{}", names::LOG, names::numbered(number))) });
+            self.emit(&Event::Quarantined {
+                path: to.join(format!("{}-{}", names::LOG, names::numbered(number))),
+            });
         }
         Ok(())
     }
 
     fn newest_lone_file(&self) -> Result<u64> {
         let dir = self.dir.join(names::HEAD);
-        let entries = self.fs.read_dir(&dir).map_err(|error| Error::io("list", &dir, error))?;
-        Ok(entries.iter().filter_map(|entry| names::parse_lone(&entry.name)).max().unwrap_or(0))
+        let entries = self
+            .fs
+            .read_dir(&dir)
+            .map_err(|error| Error::io("list", &dir, error))?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| names::parse_lone(&entry.name))
+            .max()
+            .unwrap_or(0))
     }
 }
 
 /// Runs one closure per lane at the same time.
-#[expect(clippy::disallowed_methods, reason = "threads start in db; these end before it goes on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "threads start in db; these end before it goes on"
+)]
 fn run_lanes(mut tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
     let last = tasks.pop();
     std::thread::scope(|scope| {
@@ -342,7 +469,9 @@ fn run_lanes(mut tasks: Vec<Box<dyn FnOnce() + Send + '_>>) {
 
 pub(super) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
 }
 
 impl Inner {
@@ -363,7 +492,13 @@ impl Inner {
             };
             let cursor = view.select(&[], TimeRange::ALL)?;
             let mut go_on = |_: &_| std::ops::ControlFlow::Continue(());
-            drop(crate::compact::write_block(Arc::clone(&self.options.fs), blocks_dir, spec, vec![cursor], &mut go_on)?);
+            drop(crate::compact::write_block(
+                Arc::clone(&self.options.fs),
+                blocks_dir,
+                spec,
+                vec![cursor],
+                &mut go_on,
+            )?);
         }
         Ok(())
     }

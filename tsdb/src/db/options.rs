@@ -134,7 +134,8 @@ impl Default for Options {
             compaction: true,
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             checkpoint_interval: DEFAULT_CHECKPOINT_INTERVAL,
-            replay_threads: std::thread::available_parallelism().map_or(1, |count| count.get().min(8)),
+            replay_threads: std::thread::available_parallelism()
+                .map_or(1, |count| count.get().min(8)),
             listener: None,
             replay_progress: None,
         }

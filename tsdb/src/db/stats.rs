@@ -158,7 +158,8 @@ impl Inner {
         let (head, counters) = (&self.head, &self.counters);
         let wal = self.wal.as_ref();
         let log = wal.map(|wal| wal.stats()).unwrap_or_default();
-        let [index_bytes, slot_bytes, group_bytes, lone_bytes] = head.memory_by_part().map(|bytes| bytes as u64);
+        let [index_bytes, slot_bytes, group_bytes, lone_bytes] =
+            head.memory_by_part().map(|bytes| bytes as u64);
         let damaged_units = get(&counters.damaged_units);
         let mode = match (self.read_only_reason(), damaged_units) {
             (Some(reason), _) => Mode::ReadOnly { reason },
@@ -175,14 +176,24 @@ impl Inner {
             head_max_time: head.max_time(),
             head_boundary: head.boundary(),
             open_appenders: head.open_appenders.load(Ordering::Relaxed) as u64,
-            memory: MemoryStats { index_bytes, slot_bytes, group_bytes, lone_bytes },
+            memory: MemoryStats {
+                index_bytes,
+                slot_bytes,
+                group_bytes,
+                lone_bytes,
+            },
             commits: get(&counters.commits),
             samples_in_rows: get(&counters.samples_in_rows),
             samples_alone: get(&counters.samples_alone),
             samples_late: get(&counters.samples_late),
             samples_repeated: get(&counters.samples_repeated),
-            rejected: Rejection::ALL.iter().zip(&counters.rejected).map(|(&reason, count)| (reason, get(count))).collect(),
-            last_sequence: wal.map_or_else(|| head.publisher.published(), |wal| wal.last_sequence()),
+            rejected: Rejection::ALL
+                .iter()
+                .zip(&counters.rejected)
+                .map(|(&reason, count)| (reason, get(count)))
+                .collect(),
+            last_sequence: wal
+                .map_or_else(|| head.publisher.published(), |wal| wal.last_sequence()),
             durable_sequence: wal.map_or(0, |wal| wal.synced_sequence()),
             log_segment: wal.map_or(0, |wal| wal.segment()),
             log_bytes: wal.map_or(0, |wal| wal.size_bytes()),
@@ -205,7 +216,13 @@ impl Inner {
             quarantined: get(&counters.quarantined),
             replayed_samples: get(&counters.replayed_samples),
             replay_ms: get(&counters.replay_ms),
-            blocks: self.views.current().blocks().iter().map(|block| block_stats(block)).collect(),
+            blocks: self
+                .views
+                .current()
+                .blocks()
+                .iter()
+                .map(|block| block_stats(block))
+                .collect(),
         }
     }
 }

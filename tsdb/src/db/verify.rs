@@ -52,18 +52,35 @@ impl Inner {
         let (pieces, damaged) = self.head.verify_pieces();
         report.pieces = pieces;
         report.damaged.extend(damaged);
-        report.damaged.extend(Checkpoint::load(&*self.options.fs, &self.dir).err());
+        report
+            .damaged
+            .extend(Checkpoint::load(&*self.options.fs, &self.dir).err());
         let series_dir = self.dir.join(names::SERIES);
-        let (_, loaded) = SeriesStore::open(Arc::clone(&self.options.fs), &series_dir, 0, |_definition| {})?;
+        let (_, loaded) = SeriesStore::open(
+            Arc::clone(&self.options.fs),
+            &series_dir,
+            0,
+            |_definition| {},
+        )?;
         report.definitions = loaded.definitions;
         for pages in loaded.damage.iter().filter(|pages| !pages.at_end) {
             let path = series_dir.join(names::numbered(pages.file));
-            report.damaged.push(Error::corruption(path, pages.offset, format!("{} bytes do not verify", pages.bytes)));
+            report.damaged.push(Error::corruption(
+                path,
+                pages.offset,
+                format!("{} bytes do not verify", pages.bytes),
+            ));
         }
         let log_dir = self.dir.join(names::LOG);
         let log = read_log(&*self.options.fs, &log_dir, 0, Writers::Perhaps)?;
-        report.log_frames = log.segments.iter().map(|segment| segment.frames.len() as u64).sum();
-        report.damaged.extend(super::inspect::damage(&log, &log_dir));
+        report.log_frames = log
+            .segments
+            .iter()
+            .map(|segment| segment.frames.len() as u64)
+            .sum();
+        report
+            .damaged
+            .extend(super::inspect::damage(&log, &log_dir));
         if depth == VerifyDepth::Decode {
             self.decode_all(&mut report)?;
         }

@@ -39,7 +39,12 @@ struct Known {
 
 impl Views {
     pub(super) fn new(view: View) -> Self {
-        Self { views: Mutex::new(Known { current: Arc::new(view), older: Vec::new() }) }
+        Self {
+            views: Mutex::new(Known {
+                current: Arc::new(view),
+                older: Vec::new(),
+            }),
+        }
     }
 
     pub(super) fn current(&self) -> Arc<View> {
@@ -50,7 +55,8 @@ impl Views {
     pub(super) fn swap(&self, added: &[Arc<Block>], removed: &[Ulid]) -> Vec<Arc<Block>> {
         let mut known = self.views.lock();
         let is_removed = |block: &Arc<Block>| removed.contains(&block.meta().ulid);
-        let (left, mut blocks): (Vec<_>, Vec<_>) = known.current.blocks.iter().cloned().partition(is_removed);
+        let (left, mut blocks): (Vec<_>, Vec<_>) =
+            known.current.blocks.iter().cloned().partition(is_removed);
         blocks.extend(added.iter().cloned());
         let before = std::mem::replace(&mut known.current, Arc::new(View::new(blocks)));
         known.older.retain(|view| view.strong_count() > 0);

@@ -71,7 +71,9 @@ pub fn sections(body: &[u8]) -> impl Iterator<Item = Result<Section<'_>, Malform
 }
 
 /// Walks the sections of a frame's body in order, each with the bytes it takes, its tag and length included.
-pub fn sized_sections(body: &[u8]) -> impl Iterator<Item = (Result<Section<'_>, Malformed>, usize)> {
+pub fn sized_sections(
+    body: &[u8],
+) -> impl Iterator<Item = (Result<Section<'_>, Malformed>, usize)> {
     let mut reader = ByteReader::new(body);
     std::iter::from_fn(move || {
         if reader.is_empty() {

@@ -58,7 +58,14 @@ impl Head {
     /// Takes up what a frame says of series, and hands what it says of groups to `work`, by group.
     ///
     /// `through` is the sequence a checkpoint covers: up to it only definitions count.
-    pub(crate) fn read_frame<'a>(&self, sequence: u64, body: &'a [u8], through: u64, work: &mut [ReplayWork<'a>], report: &mut ApplyReport) {
+    pub(crate) fn read_frame<'a>(
+        &self,
+        sequence: u64,
+        body: &'a [u8],
+        through: u64,
+        work: &mut [ReplayWork<'a>],
+        report: &mut ApplyReport,
+    ) {
         for section in sections(body) {
             let result = match section {
                 Ok(Section::Definitions(mut reader)) => (|| {
@@ -70,7 +77,9 @@ impl Head {
                 })(),
                 Ok(Section::Base(base)) => {
                     let lane = (base.group % work.len() as u64) as usize;
-                    work[lane].steps.push((sequence, GroupStep::Base(Box::new(base))));
+                    work[lane]
+                        .steps
+                        .push((sequence, GroupStep::Base(Box::new(base))));
                     Ok(())
                 }
                 Ok(Section::Row(row)) => {
@@ -84,7 +93,9 @@ impl Head {
                     }
                     Ok(())
                 })(),
-                Ok(Section::Tombstones(ranges)) if sequence > through => self.apply_tombstones(sequence, &ranges, report),
+                Ok(Section::Tombstones(ranges)) if sequence > through => {
+                    self.apply_tombstones(sequence, &ranges, report)
+                }
                 Ok(Section::Lone(_) | Section::Tombstones(_) | Section::Unknown(_)) => Ok(()),
                 Err(malformed) => Err(malformed),
             };
@@ -105,26 +116,44 @@ impl Head {
 
     /// Takes a lone sample up.
     pub(crate) fn apply_lone(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
-        self.lone.push(slot, timestamp, value, sequence, self.publisher.published());
+        self.lone
+            .push(slot, timestamp, value, sequence, self.publisher.published());
         self.note_time(timestamp);
     }
 
     /// Takes tombstones up.
-    pub(crate) fn apply_tombstones(&self, sequence: u64, ranges: &[DeletedRange], report: &mut ApplyReport) -> Result<(), Malformed> {
+    pub(crate) fn apply_tombstones(
+        &self,
+        sequence: u64,
+        ranges: &[DeletedRange],
+        report: &mut ApplyReport,
+    ) -> Result<(), Malformed> {
         let mut tombstones = self.tombstones.write();
         for range in ranges {
             let Some(slot) = self.slots.read().find(range.id) else {
                 report.unknown_series += 1;
                 continue;
             };
-            tombstones.add(slot, Deleted { sequence, first: range.first, last: range.last });
+            tombstones.add(
+                slot,
+                Deleted {
+                    sequence,
+                    first: range.first,
+                    last: range.last,
+                },
+            );
             self.lone.delete(slot, range.first, range.last)?;
         }
         Ok(())
     }
 
     /// Applies the groups' sections of one lane.
-    pub(crate) fn apply_work(&self, segment: u64, work: ReplayWork<'_>, sealer: &mut Sealer) -> ApplyReport {
+    pub(crate) fn apply_work(
+        &self,
+        segment: u64,
+        work: ReplayWork<'_>,
+        sealer: &mut Sealer,
+    ) -> ApplyReport {
         let mut report = ApplyReport::default();
         let mut latest: Option<(u64, Arc<Group>)> = None;
         for (sequence, step) in work.steps {
@@ -146,8 +175,12 @@ impl Head {
             };
             let mut state = group.state.write();
             match step {
-                GroupStep::Base(base) => self.replay_base(&group, &mut state, &base, segment, sealer, &mut report),
-                GroupStep::Row(row) => self.replay_row(&group, &mut state, sequence, &row, sealer, &mut report),
+                GroupStep::Base(base) => {
+                    self.replay_base(&group, &mut state, &base, segment, sealer, &mut report)
+                }
+                GroupStep::Row(row) => {
+                    self.replay_row(&group, &mut state, sequence, &row, sealer, &mut report)
+                }
             }
             drop(state);
             if report.failure.is_some() {
@@ -172,9 +205,23 @@ impl Head {
         group
     }
 
-    fn replay_base(&self, group: &Group, state: &mut GroupState, base: &Base, segment: u64, sealer: &mut Sealer, report: &mut ApplyReport) {
+    fn replay_base(
+        &self,
+        group: &Group,
+        state: &mut GroupState,
+        base: &Base,
+        segment: u64,
+        sealer: &mut Sealer,
+        report: &mut ApplyReport,
+    ) {
         if state.must_seal_before(base) {
-            if let Err(error) = state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer) {
+            if let Err(error) = state.seal(
+                group.id,
+                i64::MAX,
+                self.config.range_ms,
+                &self.pieces,
+                sealer,
+            ) {
                 // Nothing may go on from here: the base would take the open rows' state away.
                 report.failure = Some(error);
                 return;
@@ -190,7 +237,15 @@ impl Head {
         }
     }
 
-    fn replay_row(&self, group: &Group, state: &mut GroupState, sequence: u64, row: &RowSection<'_>, sealer: &mut Sealer, report: &mut ApplyReport) {
+    fn replay_row(
+        &self,
+        group: &Group,
+        state: &mut GroupState,
+        sequence: u64,
+        row: &RowSection<'_>,
+        sealer: &mut Sealer,
+        report: &mut ApplyReport,
+    ) {
         match state.apply_row(sequence, row) {
             Ok(()) => {
                 self.note_time(state.last_timestamp);
@@ -216,15 +271,24 @@ impl Head {
         for (index, group) in &groups {
             let mut state = group.state.write();
             if !state.is_known && state.open.len() > 0 {
-                state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer)?;
+                state.seal(
+                    group.id,
+                    i64::MAX,
+                    self.config.range_ms,
+                    &self.pieces,
+                    sealer,
+                )?;
             }
             lost += state.finish_replay();
             for (position, &id) in state.layout.ids().iter().enumerate() {
                 let Some(slot) = slots.find(id) else { continue };
                 // A series may stand in the old layout of one group and the present one of another: the newest wins.
                 let rival = slots.get(slot).home().filter(|home| home != index);
-                let rival = rival.and_then(|rival| groups.binary_search_by_key(&rival, |(at, _)| *at).ok());
-                if rival.is_none_or(|rival| groups[rival].1.state.read().last_timestamp <= state.last_timestamp) {
+                let rival =
+                    rival.and_then(|rival| groups.binary_search_by_key(&rival, |(at, _)| *at).ok());
+                if rival.is_none_or(|rival| {
+                    groups[rival].1.state.read().last_timestamp <= state.last_timestamp
+                }) {
                     slots.set_home(slot, *index, position as u16);
                 } else {
                     slots.note_former(slot, *index);
@@ -241,14 +305,36 @@ impl Head {
     }
 
     /// Takes members out of a layout whose home is another group by now: only the home's rows are read and compared.
-    fn release_strangers(&self, index: u32, group: &Group, slots: &mut super::Slots, sealer: &mut Sealer) -> Result<()> {
+    fn release_strangers(
+        &self,
+        index: u32,
+        group: &Group,
+        slots: &mut super::Slots,
+        sealer: &mut Sealer,
+    ) -> Result<()> {
         let mut state = group.state.write();
-        let is_member = |id: &u64| slots.find(*id).is_none_or(|slot| slots.get(slot).home() == Some(index));
+        let is_member = |id: &u64| {
+            slots
+                .find(*id)
+                .is_none_or(|slot| slots.get(slot).home() == Some(index))
+        };
         if state.layout.ids().iter().all(is_member) {
             return Ok(());
         }
-        let ids: Vec<u64> = state.layout.ids().iter().copied().filter(is_member).collect();
-        state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, sealer)?;
+        let ids: Vec<u64> = state
+            .layout
+            .ids()
+            .iter()
+            .copied()
+            .filter(is_member)
+            .collect();
+        state.seal(
+            group.id,
+            i64::MAX,
+            self.config.range_ms,
+            &self.pieces,
+            sealer,
+        )?;
         for (id, newest) in state.change_layout(ids.clone(), &HashMap::new()) {
             if let Some(slot) = slots.find(id) {
                 self.lone.note_newest(slot, newest);
@@ -265,7 +351,8 @@ impl Head {
     /// Tells groups of members that have newer samples alone: no row may come before those.
     fn note_lone_members(&self) {
         let mut floors = Vec::new();
-        self.lone.for_each(|slot, series| floors.extend(series.newest().map(|newest| (slot, newest))));
+        self.lone
+            .for_each(|slot, series| floors.extend(series.newest().map(|newest| (slot, newest))));
         let slots = self.slots.read();
         let groups = self.groups.read();
         for (slot, newest) in floors {

@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 use crate::frame::{DeletedRange, read_tombstones, write_tombstones};
 use crate::fs::{self, Fs, names};
 
+use super::Head;
 use super::group::Sealer;
 use super::layout::Layout;
 use super::lone::LoneSeries;
 use super::piece_files::PieceFileLen;
 use super::tombstones::Deleted;
-use super::Head;
 
 const MAGIC: &[u8; 8] = b"TSDBCKP1";
 const LONE_MAGIC: &[u8; 8] = b"TSDBLON1";
@@ -45,20 +45,33 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// Returns a checkpoint of nothing.
     pub(crate) fn empty() -> Self {
-        Self { boundary: i64::MIN, newest: i64::MIN, flushed: Flushed::NOTHING, ..Self::default() }
+        Self {
+            boundary: i64::MIN,
+            newest: i64::MIN,
+            flushed: Flushed::NOTHING,
+            ..Self::default()
+        }
     }
 
     /// Reads the checkpoint of a database, if it has one.
     pub(crate) fn load(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(names::CHECKPOINT);
-        if !fs.exists(&path).map_err(|error| Error::io("look for", &path, error))? {
+        if !fs
+            .exists(&path)
+            .map_err(|error| Error::io("look for", &path, error))?
+        {
             return Ok(None);
         }
         let bytes = read_file(fs, &path)?;
-        if bytes.starts_with(b"TSDBCKP") && !bytes.starts_with(MAGIC) && ByteReader::checked(&bytes).is_ok() {
+        if bytes.starts_with(b"TSDBCKP")
+            && !bytes.starts_with(MAGIC)
+            && ByteReader::checked(&bytes).is_ok()
+        {
             return Err(Error::unsupported(&path, "checkpoint of a newer version"));
         }
-        Self::decode(&bytes).map(Some).map_err(|malformed| Error::corruption(&path, malformed.offset as u64, malformed.what))
+        Self::decode(&bytes)
+            .map(Some)
+            .map_err(|malformed| Error::corruption(&path, malformed.offset as u64, malformed.what))
     }
 
     /// Makes this the checkpoint of a database.
@@ -71,10 +84,19 @@ impl Checkpoint {
     /// not verify, the newest lone file, and the whole log over them.
     pub(crate) fn rebuild(fs: &dyn Fs, dir: &Path, boundary: i64) -> Result<Self> {
         let head = dir.join(names::HEAD);
-        let mut checkpoint = Self { boundary, ..Self::empty() };
-        for entry in fs.read_dir(&head).map_err(|error| Error::io("list", &head, error))? {
+        let mut checkpoint = Self {
+            boundary,
+            ..Self::empty()
+        };
+        for entry in fs
+            .read_dir(&head)
+            .map_err(|error| Error::io("list", &head, error))?
+        {
             if let Some(number) = names::parse_pieces(&entry.name) {
-                checkpoint.piece_files.push(PieceFileLen { number, len: entry.len });
+                checkpoint.piece_files.push(PieceFileLen {
+                    number,
+                    len: entry.len,
+                });
             }
             if let Some(number) = names::parse_lone(&entry.name) {
                 checkpoint.lone_file = checkpoint.lone_file.max(number);
@@ -111,24 +133,35 @@ impl Checkpoint {
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = ByteReader::checked(bytes)?;
         if reader.bytes(MAGIC.len())? != MAGIC {
-            return Err(Malformed { what: "not a checkpoint of version 1", offset: 0 });
+            return Err(Malformed {
+                what: "not a checkpoint of version 1",
+                offset: 0,
+            });
         }
         let mut checkpoint = Self {
             sequence: reader.u64()?,
             segment: reader.u64()?,
             boundary: reader.i64()?,
             newest: reader.i64()?,
-            flushed: Flushed { before: reader.i64()?, through: reader.u64()? },
+            flushed: Flushed {
+                before: reader.i64()?,
+                through: reader.u64()?,
+            },
             next_series: reader.u64()?,
             next_group: reader.u64()?,
             lone_file: reader.u64()?,
             ..Self::default()
         };
         for _ in 0..reader.uvarint_max(reader.remaining() / 2, "more piece files than bytes")? {
-            checkpoint.piece_files.push(PieceFileLen { number: reader.uvarint()?, len: reader.uvarint()? });
+            checkpoint.piece_files.push(PieceFileLen {
+                number: reader.uvarint()?,
+                len: reader.uvarint()?,
+            });
         }
         for _ in 0..reader.uvarint_max(reader.remaining() / 9, "more tombstones than bytes")? {
-            checkpoint.tombstones.push((reader.u64()?, read_tombstones(&mut reader)?));
+            checkpoint
+                .tombstones
+                .push((reader.u64()?, read_tombstones(&mut reader)?));
         }
         reader.expect_end()?;
         Ok(checkpoint)
@@ -146,7 +179,10 @@ pub(crate) struct Flushed {
 
 impl Flushed {
     /// No block holds anything of the head.
-    pub(crate) const NOTHING: Self = Self { before: i64::MIN, through: 0 };
+    pub(crate) const NOTHING: Self = Self {
+        before: i64::MIN,
+        through: 0,
+    };
 
     /// Takes up what one more flush wrote. Rows never go below an earlier boundary, so both limits only rise.
     pub(crate) fn widen(&mut self, flushed: Self) {
@@ -171,13 +207,21 @@ pub(crate) struct RestoreReport {
 
 impl Head {
     /// Restores what a checkpoint covers, except the definitions of series, which must be there.
-    pub(crate) fn restore(&self, checkpoint: &Checkpoint, fs: &dyn Fs, dir: &Path) -> Result<RestoreReport> {
+    pub(crate) fn restore(
+        &self,
+        checkpoint: &Checkpoint,
+        fs: &dyn Fs,
+        dir: &Path,
+    ) -> Result<RestoreReport> {
         let mut report = RestoreReport::default();
         self.raise_boundary(checkpoint.boundary);
-        self.max_time.fetch_max(checkpoint.newest, Ordering::Relaxed);
+        self.max_time
+            .fetch_max(checkpoint.newest, Ordering::Relaxed);
         *self.flushed.lock() = checkpoint.flushed;
-        self.next_series.fetch_max(checkpoint.next_series, Ordering::Relaxed);
-        self.next_group.fetch_max(checkpoint.next_group, Ordering::Relaxed);
+        self.next_series
+            .fetch_max(checkpoint.next_series, Ordering::Relaxed);
+        self.next_group
+            .fetch_max(checkpoint.next_group, Ordering::Relaxed);
         for &file in &checkpoint.piece_files {
             if let Err(error) = self.restore_pieces(file, checkpoint.flushed, &mut report) {
                 report.damage.push(error);
@@ -185,7 +229,9 @@ impl Head {
         }
         self.remove_orphans(checkpoint, fs, dir)?;
         if checkpoint.lone_file > 0 {
-            let path = dir.join(names::HEAD).join(names::lone(checkpoint.lone_file));
+            let path = dir
+                .join(names::HEAD)
+                .join(names::lone(checkpoint.lone_file));
             match read_file(fs, &path) {
                 Ok(bytes) => self.restore_lone(&bytes, &path, &mut report),
                 Err(error) => report.damage.push(error),
@@ -196,7 +242,14 @@ impl Head {
         for (sequence, ranges) in &checkpoint.tombstones {
             for range in ranges {
                 if let Some(slot) = slots.find(range.id) {
-                    tombstones.add(slot, Deleted { sequence: *sequence, first: range.first, last: range.last });
+                    tombstones.add(
+                        slot,
+                        Deleted {
+                            sequence: *sequence,
+                            first: range.first,
+                            last: range.last,
+                        },
+                    );
                 }
             }
         }
@@ -207,20 +260,37 @@ impl Head {
     /// Removes piece files that the checkpoint does not know: the log has what they hold.
     fn remove_orphans(&self, checkpoint: &Checkpoint, fs: &dyn Fs, dir: &Path) -> Result<()> {
         let head = dir.join(names::HEAD);
-        for entry in fs.read_dir(&head).map_err(|error| Error::io("list", &head, error))? {
-            let Some(number) = names::parse_pieces(&entry.name) else { continue };
+        for entry in fs
+            .read_dir(&head)
+            .map_err(|error| Error::io("list", &head, error))?
+        {
+            let Some(number) = names::parse_pieces(&entry.name) else {
+                continue;
+            };
             self.pieces.skip_number(number);
-            if !self.config.seals_in_memory && checkpoint.piece_files.iter().all(|file| file.number != number) {
+            if !self.config.seals_in_memory
+                && checkpoint
+                    .piece_files
+                    .iter()
+                    .all(|file| file.number != number)
+            {
                 let path = head.join(&entry.name);
-                fs.remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
+                fs.remove_file(&path)
+                    .map_err(|error| Error::io("remove", &path, error))?;
             }
         }
         Ok(())
     }
 
-    fn restore_pieces(&self, file: PieceFileLen, flushed: Flushed, report: &mut RestoreReport) -> Result<()> {
+    fn restore_pieces(
+        &self,
+        file: PieceFileLen,
+        flushed: Flushed,
+        report: &mut RestoreReport,
+    ) -> Result<()> {
         let mut damage = Vec::new();
-        let mut layouts: std::collections::HashMap<u64, std::sync::Arc<Layout>> = std::collections::HashMap::new();
+        let mut layouts: std::collections::HashMap<u64, std::sync::Arc<Layout>> =
+            std::collections::HashMap::new();
         let result = self.pieces.load(file, |header, found| {
             if flushed.covers(header.last_timestamp, header.last_sequence) {
                 return Ok(());
@@ -232,11 +302,16 @@ impl Head {
                     return Ok(());
                 }
             };
-            let known = layouts.get(&header.group).filter(|layout| layout.ids() == ids);
-            let layout = known.cloned().unwrap_or_else(|| std::sync::Arc::new(Layout::new(ids)));
+            let known = layouts
+                .get(&header.group)
+                .filter(|layout| layout.ids() == ids);
+            let layout = known
+                .cloned()
+                .unwrap_or_else(|| std::sync::Arc::new(Layout::new(ids)));
             layouts.insert(header.group, std::sync::Arc::clone(&layout));
             let known = self.find_group(header.group);
-            let group = known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
+            let group =
+                known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
             group.state.write().attach(found.attach(header, layout));
             self.note_time(header.first_timestamp);
             self.note_time(header.last_timestamp);
@@ -250,13 +325,17 @@ impl Head {
     fn restore_lone(&self, bytes: &[u8], path: &Path, report: &mut RestoreReport) {
         let mut reader = ByteReader::new(bytes);
         if reader.bytes(LONE_MAGIC.len()).ok() != Some(LONE_MAGIC) {
-            report.damage.push(Error::corruption(path, 0, "not a lone file of version 1"));
+            report
+                .damage
+                .push(Error::corruption(path, 0, "not a lone file of version 1"));
             return;
         }
         while !reader.is_empty() {
             let at = reader.position();
             if let Err(malformed) = self.restore_lone_page(&mut reader) {
-                report.damage.push(Error::corruption(path, at as u64, malformed.what));
+                report
+                    .damage
+                    .push(Error::corruption(path, at as u64, malformed.what));
                 if reader.position() == at {
                     // The length is not to be trusted, and without it the next page cannot be found.
                     return;
@@ -277,7 +356,9 @@ impl Head {
         let mut page = ByteReader::new(payload);
         while !page.is_empty() {
             let (id, series) = LoneSeries::read_stored(&mut page)?;
-            let Some(slot) = self.slots.read().find(id) else { continue };
+            let Some(slot) = self.slots.read().find(id) else {
+                continue;
+            };
             series.for_each_timestamp_bound(|timestamp| self.note_time(timestamp));
             self.lone.restore(slot, series);
         }
@@ -288,15 +369,33 @@ impl Head {
     ///
     /// `sequence` is the last one before that segment. Afterwards the caller syncs the log, then the piece files and
     /// the series store, and stores the checkpoint: in this order, so that no half of a commit survives its other half.
-    pub(crate) fn checkpoint(&self, sequence: u64, segment: u64, lone_file: u64, fs: &dyn Fs, dir: &Path) -> Result<Checkpoint> {
+    pub(crate) fn checkpoint(
+        &self,
+        sequence: u64,
+        segment: u64,
+        lone_file: u64,
+        fs: &dyn Fs,
+        dir: &Path,
+    ) -> Result<Checkpoint> {
         let mut sealer = Sealer::default();
         // Waits for a commit whose frame is in an older segment and that has yet to make its group or note its series.
         drop(self.structure.lock());
         for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit whose frame is in an older segment and not applied yet.
             let mut state = group.state.write();
-            if state.open.rows.first().is_some_and(|row| row.sequence <= sequence) {
-                state.seal(group.id, i64::MAX, self.config.range_ms, &self.pieces, &mut sealer)?;
+            if state
+                .open
+                .rows
+                .first()
+                .is_some_and(|row| row.sequence <= sequence)
+            {
+                state.seal(
+                    group.id,
+                    i64::MAX,
+                    self.config.range_ms,
+                    &self.pieces,
+                    &mut sealer,
+                )?;
             }
         }
         let structure = self.structure.lock();
@@ -351,7 +450,11 @@ impl Head {
             if deleted.sequence > through {
                 continue;
             }
-            let range = DeletedRange { id: slots.get(slot).id, first: deleted.first, last: deleted.last };
+            let range = DeletedRange {
+                id: slots.get(slot).id,
+                first: deleted.first,
+                last: deleted.last,
+            };
             match by_sequence.last_mut() {
                 Some((sequence, ranges)) if *sequence == deleted.sequence => ranges.push(range),
                 _ => by_sequence.push((deleted.sequence, vec![range])),
@@ -372,10 +475,19 @@ impl Head {
 }
 
 fn read_file(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
-    let file = fs.open_read(path).map_err(|error| Error::io("open", path, error))?;
-    let len = file.len().map_err(|error| Error::io("measure", path, error))?;
-    let mut bytes = vec![0; usize::try_from(len).map_err(|_too_long| Error::limit("file exceeds the address space"))?];
-    file.read_at(&mut bytes, 0).map_err(|error| Error::io("read", path, error))?;
+    let file = fs
+        .open_read(path)
+        .map_err(|error| Error::io("open", path, error))?;
+    let len = file
+        .len()
+        .map_err(|error| Error::io("measure", path, error))?;
+    let mut bytes = vec![
+        0;
+        usize::try_from(len)
+            .map_err(|_too_long| Error::limit("file exceeds the address space"))?
+    ];
+    file.read_at(&mut bytes, 0)
+        .map_err(|error| Error::io("read", path, error))?;
     Ok(bytes)
 }
 
@@ -389,12 +501,22 @@ mod tests {
             segment: 3,
             boundary: -1,
             newest: 12,
-            flushed: Flushed { before: -5, through: 6 },
+            flushed: Flushed {
+                before: -5,
+                through: 6,
+            },
             next_series: 100,
             next_group: 4,
             lone_file: 2,
             piece_files: vec![PieceFileLen { number: 1, len: 28 }],
-            tombstones: vec![(5, vec![DeletedRange { id: 9, first: 0, last: 10 }])],
+            tombstones: vec![(
+                5,
+                vec![DeletedRange {
+                    id: 9,
+                    first: 0,
+                    last: 10,
+                }],
+            )],
         }
     }
 

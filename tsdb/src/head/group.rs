@@ -53,7 +53,10 @@ pub(crate) struct GroupState {
     pub(crate) absentees: BTreeMap<u16, Timestamp>,
     /// Rows that are not sealed. Readers share them; a row that comes meanwhile goes to a copy.
     pub(crate) open: Arc<OpenRows>,
-    #[expect(clippy::rc_buffer, reason = "readers share the list, and the group appends to it while nobody does")]
+    #[expect(
+        clippy::rc_buffer,
+        reason = "readers share the list, and the group appends to it while nobody does"
+    )]
     pub(crate) pieces: Arc<Vec<Arc<Piece>>>,
     /// Rows up to this sequence are in pieces.
     pub(crate) sealed_through: u64,
@@ -95,8 +98,12 @@ impl OpenRows {
     /// Returns a row. The bytes were checked when they came in.
     pub(crate) fn view(&self, index: usize) -> RowView<'_> {
         let start = self.rows[index].offset as usize;
-        let end = self.rows.get(index + 1).map_or(self.bytes.len(), |next| next.offset as usize);
-        RowView::parse(&self.bytes[start..end], self.width).expect("rows are parsed before they are kept")
+        let end = self
+            .rows
+            .get(index + 1)
+            .map_or(self.bytes.len(), |next| next.offset as usize);
+        RowView::parse(&self.bytes[start..end], self.width)
+            .expect("rows are parsed before they are kept")
     }
 
     fn push(&mut self, timestamp: Timestamp, sequence: u64, row: &[u8]) {
@@ -107,7 +114,11 @@ impl OpenRows {
         if self.bytes.capacity() - self.bytes.len() < row.len() {
             self.bytes.reserve_exact(row.len() * 4);
         }
-        self.rows.push(OpenRow { timestamp, sequence, offset: self.bytes.len() as u32 });
+        self.rows.push(OpenRow {
+            timestamp,
+            sequence,
+            offset: self.bytes.len() as u32,
+        });
         self.bytes.extend_from_slice(row);
     }
 
@@ -127,7 +138,10 @@ pub(crate) enum RowFault {
 
 impl Group {
     pub(crate) fn new(id: u64, layout: Arc<Layout>) -> Self {
-        Self { id, state: RwLock::new(GroupState::new(layout)) }
+        Self {
+            id,
+            state: RwLock::new(GroupState::new(layout)),
+        }
     }
 }
 
@@ -142,7 +156,10 @@ impl GroupState {
             chain: 0,
             segment: 0,
             absentees: BTreeMap::new(),
-            open: Arc::new(OpenRows { width: n, ..OpenRows::default() }),
+            open: Arc::new(OpenRows {
+                width: n,
+                ..OpenRows::default()
+            }),
             pieces: Arc::new(Vec::new()),
             sealed_through: 0,
             thin_rows: 0,
@@ -153,12 +170,20 @@ impl GroupState {
 
     /// Returns the timestamp of a member's newest row, if it has one.
     pub(crate) fn newest_row_of(&self, position: u16) -> Option<Timestamp> {
-        let newest = self.absentees.get(&position).copied().unwrap_or(self.last_timestamp);
+        let newest = self
+            .absentees
+            .get(&position)
+            .copied()
+            .unwrap_or(self.last_timestamp);
         (newest != i64::MIN).then_some(newest)
     }
 
     /// Takes the row of the frame `sequence` up: the same for a commit and for replay.
-    pub(crate) fn apply_row(&mut self, sequence: u64, section: &RowSection<'_>) -> Result<(), RowFault> {
+    pub(crate) fn apply_row(
+        &mut self,
+        sequence: u64,
+        section: &RowSection<'_>,
+    ) -> Result<(), RowFault> {
         if !self.is_known || section.chain != self.chain.wrapping_add(1) {
             self.is_known = false;
             self.waiting.push(WaitingRow {
@@ -192,7 +217,11 @@ impl GroupState {
     }
 
     fn reference_timestamp(&self) -> Timestamp {
-        if self.last_timestamp == i64::MIN { 0 } else { self.last_timestamp }
+        if self.last_timestamp == i64::MIN {
+            0
+        } else {
+            self.last_timestamp
+        }
     }
 
     fn note_presence(&mut self, view: &RowView<'_>, timestamp: Timestamp) {
@@ -200,7 +229,8 @@ impl GroupState {
             return;
         }
         let before = self.last_timestamp;
-        self.absentees.retain(|&position, _| !view.has(usize::from(position)));
+        self.absentees
+            .retain(|&position, _| !view.has(usize::from(position)));
         view.for_each_absent(|position| {
             self.absentees.entry(position as u16).or_insert(before);
         });
@@ -218,7 +248,10 @@ impl GroupState {
     /// old layout that the new one does not have, with their newest timestamps.
     pub(crate) fn apply_base(&mut self, base: &Base, segment: u64) -> BaseOutcome {
         debug_assert!(!self.must_seal_before(base));
-        let mut outcome = BaseOutcome { lost_rows: 0, leaving: Vec::new() };
+        let mut outcome = BaseOutcome {
+            lost_rows: 0,
+            leaving: Vec::new(),
+        };
         let mut waiting = std::mem::take(&mut self.waiting);
         if self.layout.ids() != base.ids {
             outcome.leaving = self.leaving(&base.ids);
@@ -240,12 +273,22 @@ impl GroupState {
     /// Returns members that `ids` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
     fn leaving(&self, ids: &[u64]) -> Vec<(u64, Timestamp)> {
         let staying: HashSet<u64> = ids.iter().copied().collect();
-        let members = self.layout.ids().iter().enumerate().filter(|(_, id)| !staying.contains(id));
-        members.map(|(position, &id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN))).collect()
+        let members = self
+            .layout
+            .ids()
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| !staying.contains(id));
+        members
+            .map(|(position, &id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN)))
+            .collect()
     }
 
     fn set_layout(&mut self, layout: Arc<Layout>) {
-        self.open = Arc::new(OpenRows { width: layout.len(), ..OpenRows::default() });
+        self.open = Arc::new(OpenRows {
+            width: layout.len(),
+            ..OpenRows::default()
+        });
         self.layout = layout;
     }
 
@@ -299,7 +342,9 @@ impl GroupState {
         self.last_timestamp = self.last_timestamp.max(header.last_timestamp);
         self.newest = self.newest.max(header.last_timestamp);
         self.sealed_through = self.sealed_through.max(header.last_sequence);
-        let at = self.pieces.partition_point(|known| known.header.last_sequence < header.last_sequence);
+        let at = self
+            .pieces
+            .partition_point(|known| known.header.last_sequence < header.last_sequence);
         Arc::make_mut(&mut self.pieces).insert(at, piece);
     }
 
@@ -307,7 +352,11 @@ impl GroupState {
     /// been sealed. `floors` are the newest timestamps of members the group did not have before.
     ///
     /// Returns the members that leave, with their newest timestamps.
-    pub(crate) fn change_layout(&mut self, ids: Vec<u64>, floors: &HashMap<u64, Timestamp>) -> Vec<(u64, Timestamp)> {
+    pub(crate) fn change_layout(
+        &mut self,
+        ids: Vec<u64>,
+        floors: &HashMap<u64, Timestamp>,
+    ) -> Vec<(u64, Timestamp)> {
         debug_assert_eq!(self.open.len(), 0);
         let leaving = self.leaving(&ids);
         let mut state = RowState::new(ids.len());
@@ -336,7 +385,9 @@ impl GroupState {
     /// Tells whether it is time to seal.
     pub(crate) fn is_due(&self, range_ms: i64) -> bool {
         let rows = &self.open.rows;
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return false };
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return false;
+        };
         rows.len() >= ROWS_SEALED
             || self.open.bytes.len() > OPEN_BYTES_PER_SERIES * self.layout.len() + 4096
             || !TimeRange::aligned(first.timestamp, range_ms).contains(last.timestamp)
@@ -345,14 +396,24 @@ impl GroupState {
     /// Seals the open rows of block ranges before that of `keep_from`; all of them for [`i64::MAX`].
     ///
     /// After an error the rows that were not sealed are still open.
-    pub(crate) fn seal(&mut self, group: u64, keep_from: Timestamp, range_ms: i64, files: &PieceFiles, sealer: &mut Sealer) -> Result<()> {
+    pub(crate) fn seal(
+        &mut self,
+        group: u64,
+        keep_from: Timestamp,
+        range_ms: i64,
+        files: &PieceFiles,
+        sealer: &mut Sealer,
+    ) -> Result<()> {
         let range_of = |timestamp| TimeRange::aligned(timestamp, range_ms);
         while let Some(first) = self.open.rows.first().copied() {
             let range = range_of(first.timestamp);
             if keep_from != i64::MAX && range.contains(keep_from) {
                 break;
             }
-            let end = self.open.rows.partition_point(|row| range.contains(row.timestamp));
+            let end = self
+                .open
+                .rows
+                .partition_point(|row| range.contains(row.timestamp));
             sealer.encode(group, self, end);
             let piece = files.append(range, &sealer.bytes, &self.layout)?;
             self.sealed_through = self.sealed_through.max(piece.header.last_sequence);
@@ -364,12 +425,23 @@ impl GroupState {
 
     fn drop_rows(&mut self, count: usize) {
         let hint = self.open.bytes.len();
-        let mut open = OpenRows { width: self.layout.len(), ..OpenRows::default() };
+        let mut open = OpenRows {
+            width: self.layout.len(),
+            ..OpenRows::default()
+        };
         if count < self.open.len() {
             for index in count..self.open.len() {
                 let row = self.open.rows[index];
-                let end = self.open.rows.get(index + 1).map_or(self.open.bytes.len(), |next| next.offset as usize);
-                open.push(row.timestamp, row.sequence, &self.open.bytes[row.offset as usize..end]);
+                let end = self
+                    .open
+                    .rows
+                    .get(index + 1)
+                    .map_or(self.open.bytes.len(), |next| next.offset as usize);
+                open.push(
+                    row.timestamp,
+                    row.sequence,
+                    &self.open.bytes[row.offset as usize..end],
+                );
             }
         } else {
             // The next run is about as long as this one: one allocation instead of many that fragment.
@@ -380,9 +452,15 @@ impl GroupState {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let state = self.state.integers.capacity() * size_of::<i64>() + self.state.scales.capacity();
+        let state =
+            self.state.integers.capacity() * size_of::<i64>() + self.state.scales.capacity();
         let pieces = self.pieces.len() * (size_of::<Piece>() + size_of::<usize>() + 16);
-        size_of::<Group>() + state + pieces + self.open.memory_bytes() + self.layout.memory_bytes() + self.absentees.len() * 16
+        size_of::<Group>()
+            + state
+            + pieces
+            + self.open.memory_bytes()
+            + self.layout.memory_bytes()
+            + self.absentees.len() * 16
     }
 }
 
@@ -405,14 +483,21 @@ impl Sealer {
         let rows: Vec<PieceRow<'_>> = (0..end).map(row).collect();
         self.bytes.clear();
         if end == open.len() {
-            self.encoder.encode(group, state.layout.ids(), &rows, &state.state, &mut self.bytes);
+            self.encoder.encode(
+                group,
+                state.layout.ids(),
+                &rows,
+                &state.state,
+                &mut self.bytes,
+            );
             return;
         }
         let mut earlier = state.state.clone();
         for index in (end..open.len()).rev() {
             open.view(index).invert(&mut earlier);
         }
-        self.encoder.encode(group, state.layout.ids(), &rows, &earlier, &mut self.bytes);
+        self.encoder
+            .encode(group, state.layout.ids(), &rows, &earlier, &mut self.bytes);
     }
 }
 

@@ -12,7 +12,10 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn new(ids: Vec<u64>) -> Self {
-        Self { ids: ids.into_boxed_slice(), by_id: OnceLock::new() }
+        Self {
+            ids: ids.into_boxed_slice(),
+            by_id: OnceLock::new(),
+        }
     }
 
     pub(crate) fn ids(&self) -> &[u64] {
@@ -29,15 +32,23 @@ impl Layout {
             return Some(hint);
         }
         let by_id = self.by_id.get_or_init(|| {
-            let mut positions: Vec<u16> = (0..self.ids.len()).map(|position| position as u16).collect();
+            let mut positions: Vec<u16> = (0..self.ids.len())
+                .map(|position| position as u16)
+                .collect();
             positions.sort_by_key(|&position| self.ids[usize::from(position)]);
             positions.into_boxed_slice()
         });
-        let found = by_id.binary_search_by_key(&id, |&position| self.ids[usize::from(position)]).ok()?;
+        let found = by_id
+            .binary_search_by_key(&id, |&position| self.ids[usize::from(position)])
+            .ok()?;
         Some(usize::from(by_id[found]))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.ids.len() * size_of::<u64>() + self.by_id.get().map_or(0, |by_id| by_id.len() * size_of::<u16>())
+        self.ids.len() * size_of::<u64>()
+            + self
+                .by_id
+                .get()
+                .map_or(0, |by_id| by_id.len() * size_of::<u16>())
     }
 }

@@ -66,7 +66,10 @@ struct ClosedChunk {
 
 impl LoneStore {
     pub(crate) fn new(range_ms: i64) -> Self {
-        Self { range_ms, stripes: (0..STRIPES).map(|_| Mutex::default()).collect() }
+        Self {
+            range_ms,
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+        }
     }
 
     fn stripe(&self, slot: u32) -> &Mutex<HashMap<u32, LoneSeries, foldhash::fast::RandomState>> {
@@ -89,20 +92,36 @@ impl LoneStore {
     }
 
     /// Adds a sample. `published` is the newest sequence readers see.
-    pub(crate) fn push(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64, published: u64) {
+    pub(crate) fn push(
+        &self,
+        slot: u32,
+        timestamp: Timestamp,
+        value: f64,
+        sequence: u64,
+        published: u64,
+    ) {
         let mut stripe = self.stripe(slot).lock();
-        stripe.entry(slot).or_default().push(timestamp, value, sequence, published, self.range_ms);
+        stripe
+            .entry(slot)
+            .or_default()
+            .push(timestamp, value, sequence, published, self.range_ms);
     }
 
     /// Copies what a reader needs of a series.
     pub(crate) fn get(&self, slot: u32) -> Option<LoneSeries> {
-        self.stripe(slot).lock().get(&slot).filter(|series| series.has_samples()).cloned()
+        self.stripe(slot)
+            .lock()
+            .get(&slot)
+            .filter(|series| series.has_samples())
+            .cloned()
     }
 
     /// Tells whether a series has lone samples or a floor that is not below `boundary`.
     pub(crate) fn is_needed(&self, slot: u32, boundary: Timestamp) -> bool {
         let stripe = self.stripe(slot).lock();
-        stripe.get(&slot).is_some_and(|series| series.has_samples() || series.newest.is_some_and(|newest| newest >= boundary))
+        stripe.get(&slot).is_some_and(|series| {
+            series.has_samples() || series.newest.is_some_and(|newest| newest >= boundary)
+        })
     }
 
     /// Forgets a series.
@@ -111,7 +130,12 @@ impl LoneStore {
     }
 
     /// Removes samples of a series inside a closed interval.
-    pub(crate) fn delete(&self, slot: u32, first: Timestamp, last: Timestamp) -> Result<(), Malformed> {
+    pub(crate) fn delete(
+        &self,
+        slot: u32,
+        first: Timestamp,
+        last: Timestamp,
+    ) -> Result<(), Malformed> {
         let mut stripe = self.stripe(slot).lock();
         match stripe.get_mut(&slot) {
             Some(series) => series.delete(first, last, self.range_ms),
@@ -133,7 +157,9 @@ impl LoneStore {
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) {
         for stripe in &self.stripes {
             stripe.lock().retain(|_, series| {
-                series.closed.retain(|chunk| chunk.last >= boundary || chunk.last_sequence > sequence);
+                series
+                    .closed
+                    .retain(|chunk| chunk.last >= boundary || chunk.last_sequence > sequence);
                 series.has_samples() || series.newest.is_some_and(|newest| newest >= boundary)
             });
         }
@@ -158,7 +184,9 @@ impl LoneStore {
         let mut span: Option<(Timestamp, Timestamp)> = None;
         self.for_each(|_, series| {
             series.for_each_span(|first, last| {
-                span = Some(span.map_or((first, last), |(low, high)| (low.min(first), high.max(last))));
+                span = Some(span.map_or((first, last), |(low, high)| {
+                    (low.min(first), high.max(last))
+                }));
             });
         });
         span
@@ -194,7 +222,9 @@ impl LoneStore {
     /// Returns the number of chunks.
     pub(crate) fn chunk_count(&self) -> usize {
         let mut chunks = 0;
-        self.for_each(|_, series| chunks += series.closed.len() + usize::from(series.open.is_some()));
+        self.for_each(|_, series| {
+            chunks += series.closed.len() + usize::from(series.open.is_some())
+        });
         chunks
     }
 }
@@ -209,18 +239,39 @@ impl LoneSeries {
         self.open.is_some() || !self.late.is_empty() || !self.closed.is_empty()
     }
 
-    fn push(&mut self, timestamp: Timestamp, value: f64, sequence: u64, published: u64, range_ms: i64) {
+    fn push(
+        &mut self,
+        timestamp: Timestamp,
+        value: f64,
+        sequence: u64,
+        published: u64,
+        range_ms: i64,
+    ) {
         if sequence > published {
             self.hidden.retain(|&(hidden, _)| hidden > published);
             self.hidden.push((sequence, timestamp));
         }
-        let newest = self.open.as_ref().and_then(|open| open.appender.last()).map(|last| last.timestamp);
-        let in_order = newest.map_or_else(|| self.newest.is_none_or(|floor| timestamp > floor), |newest| timestamp > newest);
+        let newest = self
+            .open
+            .as_ref()
+            .and_then(|open| open.appender.last())
+            .map(|last| last.timestamp);
+        let in_order = newest.map_or_else(
+            || self.newest.is_none_or(|floor| timestamp > floor),
+            |newest| timestamp > newest,
+        );
         if in_order {
             self.push_in_order(timestamp, value, sequence, range_ms);
         } else {
             let at = self.late.partition_point(|late| late.timestamp < timestamp);
-            self.late.insert(at, LateSample { timestamp, value, sequence });
+            self.late.insert(
+                at,
+                LateSample {
+                    timestamp,
+                    value,
+                    sequence,
+                },
+            );
             if self.late.len() >= LATE_MAX {
                 self.close_late(range_ms);
             }
@@ -230,13 +281,23 @@ impl LoneSeries {
 
     fn push_in_order(&mut self, timestamp: Timestamp, value: f64, sequence: u64, range_ms: i64) {
         if let Some(open) = &self.open
-            && is_due(open.appender.count(), open.appender.bytes().len(), open.end, timestamp)
+            && is_due(
+                open.appender.count(),
+                open.appender.bytes().len(),
+                open.end,
+                timestamp,
+            )
         {
             self.close();
         }
         let range_end = TimeRange::aligned(timestamp, range_ms).end;
         let open = self.open.get_or_insert_with(|| {
-            Box::new(OpenChunk { appender: gorilla::Appender::new(), first: timestamp, end: range_end, last_sequence: 0 })
+            Box::new(OpenChunk {
+                appender: gorilla::Appender::new(),
+                first: timestamp,
+                end: range_end,
+                last_sequence: 0,
+            })
         });
         open.appender.push(timestamp, value);
         open.last_sequence = sequence;
@@ -247,7 +308,9 @@ impl LoneSeries {
 
     fn close(&mut self) {
         let Some(open) = self.open.take() else { return };
-        let Some(last) = open.appender.last() else { return };
+        let Some(last) = open.appender.last() else {
+            return;
+        };
         self.closed.push(Arc::new(ClosedChunk {
             first: open.first,
             last: last.timestamp,
@@ -257,7 +320,10 @@ impl LoneSeries {
     }
 
     fn close_late(&mut self, range_ms: i64) {
-        for run in self.late.chunk_by(|a, b| TimeRange::aligned(a.timestamp, range_ms).contains(b.timestamp)) {
+        for run in self
+            .late
+            .chunk_by(|a, b| TimeRange::aligned(a.timestamp, range_ms).contains(b.timestamp))
+        {
             let samples = run.iter().map(|late| (late.timestamp, late.value));
             let last_sequence = run.iter().map(|late| late.sequence).max().unwrap_or(0);
             self.closed.extend(close_run(samples, last_sequence));
@@ -265,7 +331,12 @@ impl LoneSeries {
         self.late = Vec::new();
     }
 
-    fn delete(&mut self, first: Timestamp, last: Timestamp, range_ms: i64) -> Result<(), Malformed> {
+    fn delete(
+        &mut self,
+        first: Timestamp,
+        last: Timestamp,
+        range_ms: i64,
+    ) -> Result<(), Malformed> {
         self.close();
         self.close_late(range_ms);
         for chunk in &mut self.closed {
@@ -274,10 +345,20 @@ impl LoneSeries {
             }
             let mut samples = Samples::default();
             gorilla::decode(&chunk.bytes, &mut samples)?;
-            let left = samples.iter().filter(|sample| sample.timestamp < first || sample.timestamp > last);
-            let rest = close_run(left.map(|sample| (sample.timestamp, sample.value)), chunk.last_sequence);
+            let left = samples
+                .iter()
+                .filter(|sample| sample.timestamp < first || sample.timestamp > last);
+            let rest = close_run(
+                left.map(|sample| (sample.timestamp, sample.value)),
+                chunk.last_sequence,
+            );
             *chunk = rest.unwrap_or_else(|| {
-                Arc::new(ClosedChunk { first: i64::MAX, last: i64::MIN, last_sequence: 0, bytes: Box::default() })
+                Arc::new(ClosedChunk {
+                    first: i64::MAX,
+                    last: i64::MIN,
+                    last_sequence: 0,
+                    bytes: Box::default(),
+                })
             });
         }
         self.closed.retain(|chunk| chunk.first <= chunk.last);
@@ -309,12 +390,19 @@ impl LoneSeries {
     /// Tells whether a sample may lie in `range`.
     pub(crate) fn overlaps(&self, range: TimeRange) -> bool {
         let mut overlaps = false;
-        self.for_each_span(|first, last| overlaps |= TimeRange::closed(first, last).overlaps(&range));
+        self.for_each_span(|first, last| {
+            overlaps |= TimeRange::closed(first, last).overlaps(&range)
+        });
         overlaps
     }
 
     /// Appends the samples in `range` that a reader at `published` may see, in time order.
-    pub(crate) fn read(&self, range: TimeRange, published: u64, out: &mut Samples) -> Result<(), Malformed> {
+    pub(crate) fn read(
+        &self,
+        range: TimeRange,
+        published: u64,
+        out: &mut Samples,
+    ) -> Result<(), Malformed> {
         let start = out.len();
         let mut chunks: Vec<&[u8]> = Vec::new();
         for chunk in &self.closed {
@@ -332,9 +420,14 @@ impl LoneSeries {
         for late in &self.late {
             decoded.push(late.timestamp, late.value);
         }
-        let is_hidden =
-            |timestamp: Timestamp| self.hidden.iter().any(|&(sequence, hidden)| hidden == timestamp && sequence > published);
-        let visible = decoded.iter().filter(|sample| range.contains(sample.timestamp) && !is_hidden(sample.timestamp));
+        let is_hidden = |timestamp: Timestamp| {
+            self.hidden
+                .iter()
+                .any(|&(sequence, hidden)| hidden == timestamp && sequence > published)
+        };
+        let visible = decoded
+            .iter()
+            .filter(|sample| range.contains(sample.timestamp) && !is_hidden(sample.timestamp));
         let mut samples: Vec<_> = visible.collect();
         if !samples.is_sorted_by_key(|sample| sample.timestamp) {
             samples.sort_by_key(|sample| sample.timestamp);
@@ -379,22 +472,41 @@ impl LoneSeries {
             let bytes = reader.sized_bytes()?;
             let mut samples = Samples::default();
             gorilla::decode(bytes, &mut samples)?;
-            let (Some(&first), Some(&last)) = (samples.timestamps.first(), samples.timestamps.last()) else {
+            let (Some(&first), Some(&last)) =
+                (samples.timestamps.first(), samples.timestamps.last())
+            else {
                 return Err(reader.malformed("empty chunk of a lone series"));
             };
-            series.closed.push(Arc::new(ClosedChunk { first, last, last_sequence, bytes: bytes.into() }));
+            series.closed.push(Arc::new(ClosedChunk {
+                first,
+                last,
+                last_sequence,
+                bytes: bytes.into(),
+            }));
         }
         Ok((id, series))
     }
 
     fn heap_bytes(&self) -> usize {
-        let open = self.open.as_ref().map_or(0, |open| size_of::<OpenChunk>() + open.appender.heap_bytes());
-        let closed: usize = self.closed.iter().map(|chunk| chunk.bytes.len() + size_of::<ClosedChunk>() + 16).sum();
-        open + closed + self.closed.capacity() * 8 + self.late.capacity() * size_of::<LateSample>() + self.hidden.capacity() * 16
+        let open = self.open.as_ref().map_or(0, |open| {
+            size_of::<OpenChunk>() + open.appender.heap_bytes()
+        });
+        let closed: usize = self
+            .closed
+            .iter()
+            .map(|chunk| chunk.bytes.len() + size_of::<ClosedChunk>() + 16)
+            .sum();
+        open + closed
+            + self.closed.capacity() * 8
+            + self.late.capacity() * size_of::<LateSample>()
+            + self.hidden.capacity() * 16
     }
 }
 
-fn close_run(samples: impl Iterator<Item = (Timestamp, f64)>, last_sequence: u64) -> Option<Arc<ClosedChunk>> {
+fn close_run(
+    samples: impl Iterator<Item = (Timestamp, f64)>,
+    last_sequence: u64,
+) -> Option<Arc<ClosedChunk>> {
     let mut appender = gorilla::Appender::new();
     let mut first = None;
     for (timestamp, value) in samples {
@@ -402,5 +514,10 @@ fn close_run(samples: impl Iterator<Item = (Timestamp, f64)>, last_sequence: u64
         appender.push(timestamp, value);
     }
     let last = appender.last()?.timestamp;
-    Some(Arc::new(ClosedChunk { first: first?, last, last_sequence, bytes: appender.finish() }))
+    Some(Arc::new(ClosedChunk {
+        first: first?,
+        last,
+        last_sequence,
+        bytes: appender.finish(),
+    }))
 }

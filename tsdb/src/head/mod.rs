@@ -149,7 +149,9 @@ impl Groups {
 
     pub(crate) fn all(&self) -> Vec<(u32, Arc<Group>)> {
         let groups = self.by_index.iter().enumerate();
-        groups.filter_map(|(index, group)| Some((index as u32, Arc::clone(group.as_ref()?)))).collect()
+        groups
+            .filter_map(|(index, group)| Some((index as u32, Arc::clone(group.as_ref()?))))
+            .collect()
     }
 }
 
@@ -190,10 +192,18 @@ impl Head {
                 return Ok(self.touch(slot));
             }
         }
-        if self.config.series_limit.is_some_and(|limit| self.series_count() >= limit) {
+        if self
+            .config
+            .series_limit
+            .is_some_and(|limit| self.series_count() >= limit)
+        {
             return Err(Rejection::SeriesLimit);
         }
-        if self.config.memory_limit.is_some_and(|limit| self.memory_estimate.load(Ordering::Relaxed) >= limit) {
+        if self
+            .config
+            .memory_limit
+            .is_some_and(|limit| self.memory_estimate.load(Ordering::Relaxed) >= limit)
+        {
             return Err(Rejection::MemoryLimit);
         }
         let mut index = self.index.write();
@@ -210,7 +220,9 @@ impl Head {
                 let count = index.len();
                 drop(index);
                 // A bomb of new series must meet its limit long before the next regular accounting.
-                if self.config.memory_limit.is_some() && (created.is_multiple_of(4096) || count < 4096 && created.is_multiple_of(256)) {
+                if self.config.memory_limit.is_some()
+                    && (created.is_multiple_of(4096) || count < 4096 && created.is_multiple_of(256))
+                {
                     self.update_memory_estimate();
                 }
                 Ok(id)
@@ -227,7 +239,11 @@ impl Head {
     }
 
     /// Puts a series in that the log or the series store names.
-    pub(crate) fn define<'a>(&self, id: u64, pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> u32 {
+    pub(crate) fn define<'a>(
+        &self,
+        id: u64,
+        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> u32 {
         let slot = self.index.write().insert_pairs(pairs).slot();
         let mut slots = self.slots.write();
         slots.put(slot, id);
@@ -250,7 +266,10 @@ impl Head {
     }
 
     /// Returns the definitions of series that are still there, one at a time.
-    pub(crate) fn definitions<'a>(&'a self, ids: &'a [u64]) -> impl Iterator<Item = (u64, Labels)> + 'a {
+    pub(crate) fn definitions<'a>(
+        &'a self,
+        ids: &'a [u64],
+    ) -> impl Iterator<Item = (u64, Labels)> + 'a {
         ids.iter().filter_map(|&id| {
             let index = self.index.read();
             let slot = self.slots.read().find(id)?;
@@ -318,16 +337,36 @@ impl Head {
     }
 
     /// Seals a group if it is due. A failure leaves the rows open: the next row tries again.
-    pub(crate) fn seal_if_due(&self, group: &Group, state: &mut GroupState, sealer: &mut Sealer) -> bool {
+    pub(crate) fn seal_if_due(
+        &self,
+        group: &Group,
+        state: &mut GroupState,
+        sealer: &mut Sealer,
+    ) -> bool {
         if !state.is_due(self.config.range_ms) {
             return false;
         }
         let newest = state.open.rows.last().map_or(i64::MAX, |row| row.timestamp);
-        let oldest = state.open.rows.first().map_or(i64::MAX, |row| row.timestamp);
-        let spans_ranges = !crate::time::TimeRange::aligned(oldest, self.config.range_ms).contains(newest);
+        let oldest = state
+            .open
+            .rows
+            .first()
+            .map_or(i64::MAX, |row| row.timestamp);
+        let spans_ranges =
+            !crate::time::TimeRange::aligned(oldest, self.config.range_ms).contains(newest);
         let keep_from = if spans_ranges { newest } else { i64::MAX };
-        let sealed = state.seal(group.id, keep_from, self.config.range_ms, &self.pieces, sealer);
-        let counter = if sealed.is_ok() { &self.counters.seals } else { &self.counters.seal_failures };
+        let sealed = state.seal(
+            group.id,
+            keep_from,
+            self.config.range_ms,
+            &self.pieces,
+            sealer,
+        );
+        let counter = if sealed.is_ok() {
+            &self.counters.seals
+        } else {
+            &self.counters.seal_failures
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         sealed.is_ok() && state.open.len() == 0
     }
@@ -341,12 +380,19 @@ impl Head {
             let state = group.state.read();
             group_bytes += state.memory_bytes();
             for piece in state.pieces.iter() {
-                if !Arc::ptr_eq(&piece.layout, &state.layout) && layouts.insert(Arc::as_ptr(&piece.layout) as usize) {
+                if !Arc::ptr_eq(&piece.layout, &state.layout)
+                    && layouts.insert(Arc::as_ptr(&piece.layout) as usize)
+                {
                     group_bytes += piece.layout.memory_bytes();
                 }
             }
         }
-        [self.index.read().memory_bytes(), self.slots.read().memory_bytes(), group_bytes, self.lone.memory_bytes()]
+        [
+            self.index.read().memory_bytes(),
+            self.slots.read().memory_bytes(),
+            group_bytes,
+            self.lone.memory_bytes(),
+        ]
     }
 
     /// Adds up the bytes the head accounts for, and compares new series with the budget by them from now on.
@@ -373,8 +419,16 @@ impl Head {
         let mut chunks = self.lone.chunk_count() as u64;
         for (_, group) in self.all_groups() {
             let state = group.state.read();
-            let pieces: usize = state.pieces.iter().map(|piece| usize::from(piece.header.width)).sum();
-            let open = if state.open.len() > 0 { state.layout.len() } else { 0 };
+            let pieces: usize = state
+                .pieces
+                .iter()
+                .map(|piece| usize::from(piece.header.width))
+                .sum();
+            let open = if state.open.len() > 0 {
+                state.layout.len()
+            } else {
+                0
+            };
             chunks += (pieces + open) as u64;
         }
         chunks

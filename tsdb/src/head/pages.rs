@@ -12,7 +12,10 @@ pub(super) struct Pages<T> {
 
 impl<T: Clone + Default> Pages<T> {
     pub(super) const fn new() -> Self {
-        Self { pages: Vec::new(), len: 0 }
+        Self {
+            pages: Vec::new(),
+            len: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -20,7 +23,11 @@ impl<T: Clone + Default> Pages<T> {
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&T> {
-        if index < self.len { self.pages.get(index / PAGE).map(|page| &page[index % PAGE]) } else { None }
+        if index < self.len {
+            self.pages.get(index / PAGE).map(|page| &page[index % PAGE])
+        } else {
+            None
+        }
     }
 
     /// Returns an element to change, growing the array to hold it.

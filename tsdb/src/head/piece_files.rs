@@ -39,13 +39,21 @@ impl Piece {
     }
 
     /// Calls `read` with the piece's content.
-    pub(crate) fn with_view<T>(&self, read: impl FnOnce(PieceView<'_>) -> Result<T, crate::encoding::Malformed>) -> Result<T> {
+    pub(crate) fn with_view<T>(
+        &self,
+        read: impl FnOnce(PieceView<'_>) -> Result<T, crate::encoding::Malformed>,
+    ) -> Result<T> {
         let body_bytes = self.header.body_bytes as usize;
         let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
-        let body: Cow<'_, [u8]> =
-            mapped.bytes(self.offset, body_bytes).map_err(|error| Error::io("read", &self.file.path, error))?;
+        let body: Cow<'_, [u8]> = mapped
+            .bytes(self.offset, body_bytes)
+            .map_err(|error| Error::io("read", &self.file.path, error))?;
         let damaged = |malformed: crate::encoding::Malformed| {
-            Error::corruption(&self.file.path, self.offset + malformed.offset as u64, malformed.what)
+            Error::corruption(
+                &self.file.path,
+                self.offset + malformed.offset as u64,
+                malformed.what,
+            )
         };
         let view = PieceView::new(self.header, &body).map_err(damaged)?;
         // Relaxed: comparing twice does no harm.
@@ -72,7 +80,9 @@ struct PieceFile {
 
 impl std::fmt::Debug for PieceFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PieceFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("PieceFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,7 +97,10 @@ impl PieceFile {
         }
         // Acquire pairs with the release in `append`: the bytes below the length are in the file.
         let settled = self.len.load(Ordering::Acquire).max(len);
-        let mapped = self.fs.map(&self.path, settled).map_err(|error| Error::io("map", &self.path, error))?;
+        let mapped = self
+            .fs
+            .map(&self.path, settled)
+            .map_err(|error| Error::io("map", &self.path, error))?;
         *mapping = Some((settled, mapped.clone()));
         Ok(mapped)
     }
@@ -121,11 +134,24 @@ struct Files {
 
 impl PieceFiles {
     pub(crate) fn new(fs: Arc<dyn Fs>, dir: PathBuf, in_memory: bool) -> Self {
-        Self { fs, dir, in_memory, files: Mutex::new(Files { next_number: 1, ..Files::default() }) }
+        Self {
+            fs,
+            dir,
+            in_memory,
+            files: Mutex::new(Files {
+                next_number: 1,
+                ..Files::default()
+            }),
+        }
     }
 
     /// Appends an encoded piece of `range` and returns access to it.
-    pub(crate) fn append(&self, range: TimeRange, bytes: &[u8], layout: &Arc<Layout>) -> Result<Arc<Piece>> {
+    pub(crate) fn append(
+        &self,
+        range: TimeRange,
+        bytes: &[u8],
+        layout: &Arc<Layout>,
+    ) -> Result<Arc<Piece>> {
         let header = PieceHeader::read(bytes).expect("the encoder wrote a header");
         if self.in_memory {
             return Ok(self.keep_in_memory(range, bytes, header, layout));
@@ -157,7 +183,13 @@ impl PieceFiles {
         }))
     }
 
-    fn keep_in_memory(&self, range: TimeRange, bytes: &[u8], header: PieceHeader, layout: &Arc<Layout>) -> Arc<Piece> {
+    fn keep_in_memory(
+        &self,
+        range: TimeRange,
+        bytes: &[u8],
+        header: PieceHeader,
+        layout: &Arc<Layout>,
+    ) -> Arc<Piece> {
         let len = bytes.len() as u64;
         let file = Arc::new(PieceFile {
             number: 0,
@@ -169,7 +201,13 @@ impl PieceFiles {
             mapping: Mutex::new(Some((len, MappedFile::from_bytes(bytes)))),
         });
         let is_verified = AtomicBool::new(true);
-        Arc::new(Piece { header, layout: Arc::clone(layout), file, offset: HEADER_BYTES as u64, is_verified })
+        Arc::new(Piece {
+            header,
+            layout: Arc::clone(layout),
+            file,
+            offset: HEADER_BYTES as u64,
+            is_verified,
+        })
     }
 
     fn open_file(&self, range: TimeRange) -> Result<Arc<PieceFile>> {
@@ -179,14 +217,19 @@ impl PieceFiles {
         }
         let number = files.next_number;
         let path = self.dir.join(names::pieces(number));
-        let mut writer = self.fs.create(&path).map_err(|error| Error::io("create", &path, error))?;
+        let mut writer = self
+            .fs
+            .create(&path)
+            .map_err(|error| Error::io("create", &path, error))?;
         files.next_number += 1;
         let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&range.start.to_le_bytes());
         header.extend_from_slice(&range.end.to_le_bytes());
         seal(&mut header, 0);
-        writer.append(&header).map_err(|error| Error::io("append to", &path, error))?;
+        writer
+            .append(&header)
+            .map_err(|error| Error::io("append to", &path, error))?;
         let file = Arc::new(PieceFile {
             number,
             range,
@@ -215,7 +258,10 @@ impl PieceFiles {
             .open
             .values()
             .chain(&files.old)
-            .map(|file| PieceFileLen { number: file.number, len: file.len.load(Ordering::Acquire) })
+            .map(|file| PieceFileLen {
+                number: file.number,
+                len: file.len.load(Ordering::Acquire),
+            })
             .collect();
         lengths.sort_by_key(|file| file.number);
         lengths
@@ -226,7 +272,9 @@ impl PieceFiles {
         let open: Vec<Arc<PieceFile>> = self.files.lock().open.values().cloned().collect();
         for file in open {
             let mut writer = file.writer.lock();
-            let Some(output) = writer.as_mut() else { continue };
+            let Some(output) = writer.as_mut() else {
+                continue;
+            };
             if let Err(error) = output.sync() {
                 // What was appended since the last sync may be gone, whatever a second sync says: the file is left
                 // alone, and the log still holds its rows until a checkpoint succeeds.
@@ -236,17 +284,27 @@ impl PieceFiles {
                 return Err(Error::io("sync", &file.path, error));
             }
         }
-        self.fs.sync_dir(&self.dir).map_err(|error| Error::io("sync", &self.dir, error))
+        self.fs
+            .sync_dir(&self.dir)
+            .map_err(|error| Error::io("sync", &self.dir, error))
     }
 
     /// Opens a file of an earlier run and calls `visit` with each piece below the synced length.
     ///
     /// A header that does not verify ends the file: behind it nothing can be found.
-    pub(crate) fn load(&self, known: PieceFileLen, mut visit: impl FnMut(PieceHeader, LoadedPiece<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn load(
+        &self,
+        known: PieceFileLen,
+        mut visit: impl FnMut(PieceHeader, LoadedPiece<'_>) -> Result<()>,
+    ) -> Result<()> {
         let path = self.dir.join(names::pieces(known.number));
-        let mapped = self.fs.map(&path, known.len).map_err(|error| Error::io("map", &path, error))?;
+        let mapped = self
+            .fs
+            .map(&path, known.len)
+            .map_err(|error| Error::io("map", &path, error))?;
         let header = read(&mapped, &path, 0, FILE_HEADER_BYTES)?;
-        let range = read_file_header(&header).ok_or_else(|| Error::corruption(&path, 0, "not a piece file of version 1"))?;
+        let range = read_file_header(&header)
+            .ok_or_else(|| Error::corruption(&path, 0, "not a piece file of version 1"))?;
         let file = Arc::new(PieceFile {
             number: known.number,
             range,
@@ -263,9 +321,16 @@ impl PieceFiles {
         let mut offset = FILE_HEADER_BYTES as u64;
         while offset < known.len {
             let bytes = read(&mapped, &file.path, offset, HEADER_BYTES)?;
-            let header = PieceHeader::read(&bytes).map_err(|malformed| Error::corruption(&file.path, offset, malformed.what))?;
+            let header = PieceHeader::read(&bytes)
+                .map_err(|malformed| Error::corruption(&file.path, offset, malformed.what))?;
             let body = offset + HEADER_BYTES as u64;
-            visit(header, LoadedPiece { file: &file, offset: body })?;
+            visit(
+                header,
+                LoadedPiece {
+                    file: &file,
+                    offset: body,
+                },
+            )?;
             offset = body + u64::from(header.body_bytes);
         }
         Ok(())
@@ -300,7 +365,9 @@ impl PieceFiles {
         for file in gone {
             // A mapping made now keeps readers of the last moment going.
             drop(file.mapped(file.len.load(Ordering::Acquire)));
-            self.fs.remove_file(&file.path).map_err(|error| Error::io("remove", &file.path, error))?;
+            self.fs
+                .remove_file(&file.path)
+                .map_err(|error| Error::io("remove", &file.path, error))?;
         }
         Ok(())
     }
@@ -321,12 +388,19 @@ pub(crate) struct LoadedPiece<'a> {
 impl LoadedPiece<'_> {
     /// Returns the piece under `layout`, which [`LoadedPiece::ids`] told.
     pub(crate) fn attach(&self, header: PieceHeader, layout: Arc<Layout>) -> Arc<Piece> {
-        Arc::new(Piece { header, layout, file: Arc::clone(self.file), offset: self.offset, is_verified: AtomicBool::new(false) })
+        Arc::new(Piece {
+            header,
+            layout,
+            file: Arc::clone(self.file),
+            offset: self.offset,
+            is_verified: AtomicBool::new(false),
+        })
     }
 
     /// Returns the series ids of the piece; its whole body is verified for that.
     pub(crate) fn ids(&self, header: PieceHeader) -> Result<Vec<u64>> {
-        self.attach(header, Arc::new(Layout::new(Vec::new()))).with_view(|view| view.ids())
+        self.attach(header, Arc::new(Layout::new(Vec::new())))
+            .with_view(|view| view.ids())
     }
 
     /// Returns where the piece stands, for messages.
@@ -336,7 +410,9 @@ impl LoadedPiece<'_> {
 }
 
 fn read<'a>(mapped: &'a MappedFile, path: &Path, offset: u64, len: usize) -> Result<Cow<'a, [u8]>> {
-    mapped.bytes(offset, len).map_err(|error| Error::io("read", path, error))
+    mapped
+        .bytes(offset, len)
+        .map_err(|error| Error::io("read", path, error))
 }
 
 fn read_file_header(bytes: &[u8]) -> Option<TimeRange> {

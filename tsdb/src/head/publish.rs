@@ -17,7 +17,11 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Everything up to `published` is visible.
     pub(crate) fn new(published: u64) -> Self {
-        Self { applied: Mutex::new(BTreeSet::new()), published: AtomicU64::new(published), moved: Condvar::new() }
+        Self {
+            applied: Mutex::new(BTreeSet::new()),
+            published: AtomicU64::new(published),
+            moved: Condvar::new(),
+        }
     }
 
     /// Returns the newest sequence readers may see. Whatever it covers was applied before.

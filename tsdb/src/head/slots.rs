@@ -36,7 +36,13 @@ impl Slot {
 
 impl Default for Slot {
     fn default() -> Self {
-        Self { id: 0, group: NONE, position: 0, is_defined: false, is_fresh: false }
+        Self {
+            id: 0,
+            group: NONE,
+            position: 0,
+            is_defined: false,
+            is_fresh: false,
+        }
     }
 }
 
@@ -54,7 +60,12 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new() -> Self {
-        Self { slots: Pages::new(), by_id: Vec::new(), former: HashMap::new(), aliases: HashMap::new() }
+        Self {
+            slots: Pages::new(),
+            by_id: Vec::new(),
+            former: HashMap::new(),
+            aliases: HashMap::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -81,7 +92,8 @@ impl Slots {
         if self.by_id.len() <= page {
             self.by_id.resize(page + 1, None);
         }
-        let page = self.by_id[page].get_or_insert_with(|| vec![NONE; ID_PAGE as usize].into_boxed_slice());
+        let page =
+            self.by_id[page].get_or_insert_with(|| vec![NONE; ID_PAGE as usize].into_boxed_slice());
         page[(id % ID_PAGE) as usize] = slot;
         let known = self.slots.slot(slot as usize);
         if known.id != 0 && known.id != id {
@@ -95,7 +107,13 @@ impl Slots {
     pub(crate) fn remove(&mut self, slot: u32) {
         self.former.remove(&slot);
         let id = self.get(slot).id;
-        for id in self.aliases.remove(&slot).unwrap_or_default().into_iter().chain([id]) {
+        for id in self
+            .aliases
+            .remove(&slot)
+            .unwrap_or_default()
+            .into_iter()
+            .chain([id])
+        {
             if let Some(Some(page)) = self.by_id.get_mut((id / ID_PAGE) as usize) {
                 page[(id % ID_PAGE) as usize] = NONE;
             }
@@ -106,7 +124,10 @@ impl Slots {
     /// Lets go of pages of the id table that no id leads through any more.
     pub(crate) fn release_pages(&mut self) {
         for page in &mut self.by_id {
-            if page.as_ref().is_some_and(|slots| slots.iter().all(|slot| *slot == NONE)) {
+            if page
+                .as_ref()
+                .is_some_and(|slots| slots.iter().all(|slot| *slot == NONE))
+            {
                 *page = None;
             }
         }

@@ -52,8 +52,11 @@ impl HeadTombstones {
 
     /// Returns every tombstone, ordered by sequence and slot.
     pub(crate) fn all(&self) -> Vec<(u32, Deleted)> {
-        let mut all: Vec<(u32, Deleted)> =
-            self.by_slot.iter().flat_map(|(&slot, deleted)| deleted.iter().map(move |deleted| (slot, *deleted))).collect();
+        let mut all: Vec<(u32, Deleted)> = self
+            .by_slot
+            .iter()
+            .flat_map(|(&slot, deleted)| deleted.iter().map(move |deleted| (slot, *deleted)))
+            .collect();
         all.sort_by_key(|(slot, deleted)| (deleted.sequence, *slot, deleted.first));
         all
     }

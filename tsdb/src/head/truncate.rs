@@ -16,7 +16,11 @@ const BATCH: u32 = 256;
 impl Head {
     /// Prepares what lies below `boundary` for a flush: nothing goes there in order any more, rows there are sealed and
     /// lone chunks closed. Returns the sequence through which everything below the boundary now stands still.
-    pub(crate) fn settle(&self, boundary: Timestamp, last_sequence: impl FnOnce() -> u64) -> Result<u64> {
+    pub(crate) fn settle(
+        &self,
+        boundary: Timestamp,
+        last_sequence: impl FnOnce() -> u64,
+    ) -> Result<u64> {
         self.raise_boundary(boundary);
         // Waits for a commit that looked at the boundary before it moved and has yet to make its group.
         drop(self.structure.lock());
@@ -24,11 +28,19 @@ impl Head {
         for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit that looked at the boundary before it moved.
             let mut state = group.state.write();
-            let Some(first) = state.open.rows.first() else { continue };
+            let Some(first) = state.open.rows.first() else {
+                continue;
+            };
             if first.timestamp < boundary {
                 let newest = state.open.rows.last().map_or(boundary, |row| row.timestamp);
                 let keep_from = if newest >= boundary { newest } else { i64::MAX };
-                state.seal(group.id, keep_from, self.config.range_ms, &self.pieces, &mut sealer)?;
+                state.seal(
+                    group.id,
+                    keep_from,
+                    self.config.range_ms,
+                    &self.pieces,
+                    &mut sealer,
+                )?;
             }
         }
         let structure = self.structure.lock();
@@ -45,7 +57,10 @@ impl Head {
         for (_, group) in self.all_groups() {
             let state = group.state.read();
             let rows = state.open.rows.iter().map(|row| row.timestamp);
-            let pieces = state.pieces.iter().map(|piece| piece.header.first_timestamp);
+            let pieces = state
+                .pieces
+                .iter()
+                .map(|piece| piece.header.first_timestamp);
             for timestamp in rows.chain(pieces).filter(|timestamp| *timestamp < boundary) {
                 let range = TimeRange::aligned(timestamp, self.config.range_ms);
                 if !ranges.contains(&range) {
@@ -59,13 +74,25 @@ impl Head {
 
     /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
-        let flushed = Flushed { before: boundary, through: sequence };
+        let flushed = Flushed {
+            before: boundary,
+            through: sequence,
+        };
         self.flushed.lock().widen(flushed);
         for (_, group) in self.all_groups() {
             let mut state = group.state.write();
-            let is_flushed = |piece: &Arc<Piece>| flushed.covers(piece.header.last_timestamp, piece.header.last_sequence);
+            let is_flushed = |piece: &Arc<Piece>| {
+                flushed.covers(piece.header.last_timestamp, piece.header.last_sequence)
+            };
             if state.pieces.iter().any(is_flushed) {
-                state.pieces = Arc::new(state.pieces.iter().filter(|piece| !is_flushed(piece)).cloned().collect());
+                state.pieces = Arc::new(
+                    state
+                        .pieces
+                        .iter()
+                        .filter(|piece| !is_flushed(piece))
+                        .cloned()
+                        .collect(),
+                );
             }
         }
         self.lone.truncate(boundary, sequence);
@@ -84,13 +111,22 @@ impl Head {
                 let state = group.state.read();
                 state.open.len() == 0 && state.pieces.is_empty() && state.last_timestamp < boundary
             };
-            groups.all().iter().filter(|(_, group)| is_dead(group)).map(|(index, _)| *index).collect()
+            groups
+                .all()
+                .iter()
+                .filter(|(_, group)| is_dead(group))
+                .map(|(index, _)| *index)
+                .collect()
         };
         for &index in &dead {
             self.bury(index);
         }
         let groups = self.groups.read();
-        self.slots.write().retain_former(|_, group| groups.get(group).is_some_and(|group| !group.state.read().pieces.is_empty()));
+        self.slots.write().retain_former(|_, group| {
+            groups
+                .get(group)
+                .is_some_and(|group| !group.state.read().pieces.is_empty())
+        });
         drop(groups);
         self.collect_series(boundary);
         drop(structure);
@@ -98,7 +134,9 @@ impl Head {
 
     fn bury(&self, index: u32) {
         let mut groups = self.groups.write();
-        let Some(group) = groups.get(index).cloned() else { return };
+        let Some(group) = groups.get(index).cloned() else {
+            return;
+        };
         groups.remove(index);
         drop(groups);
         let mut slots = self.slots.write();
@@ -145,13 +183,19 @@ impl Head {
             }
             if no_appender {
                 let mut slots = self.slots.write();
-                (start..end).filter(|&slot| slots.get(slot).is_fresh).collect::<Vec<_>>().into_iter().for_each(|slot| slots.set_fresh(slot, false));
+                (start..end)
+                    .filter(|&slot| slots.get(slot).is_fresh)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|slot| slots.set_fresh(slot, false));
             }
             start = end;
         }
         let mut slots = self.slots.write();
         slots.release_pages();
-        self.tombstones.write().truncate(boundary, |slot| slots.get(slot).id == 0);
+        self.tombstones
+            .write()
+            .truncate(boundary, |slot| slots.get(slot).id == 0);
     }
 
     /// Finds the oldest timestamp that is left.
@@ -159,7 +203,10 @@ impl Head {
         let mut oldest = self.lone.span().map_or(i64::MAX, |(first, _)| first);
         for (_, group) in self.all_groups() {
             let state = group.state.read();
-            let pieces = state.pieces.first().map(|piece| piece.header.first_timestamp);
+            let pieces = state
+                .pieces
+                .first()
+                .map(|piece| piece.header.first_timestamp);
             let rows = state.open.rows.first().map(|row| row.timestamp);
             oldest = pieces.into_iter().chain(rows).fold(oldest, Timestamp::min);
         }

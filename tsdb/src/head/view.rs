@@ -40,17 +40,29 @@ impl HeadView {
 
     /// Returns a view of everything up to `sequence`, published or not.
     pub(crate) fn at(head: Arc<Head>, sequence: u64) -> Self {
-        Self { head, published: sequence }
+        Self {
+            head,
+            published: sequence,
+        }
     }
 
     fn find(&self, matchers: &[Matcher]) -> Vec<(u32, u64)> {
         let found = self.head.index.read().select(matchers);
         let slots = self.head.slots.read();
-        found.into_iter().map(|slot| (slot, slots.get(slot).id)).collect()
+        found
+            .into_iter()
+            .map(|slot| (slot, slots.get(slot).id))
+            .collect()
     }
 
     fn cursor(&self, found: Vec<(u32, u64)>, range: TimeRange) -> HeadCursor {
-        HeadCursor { view: self.clone(), range, found, next: 0, batch: Vec::new().into_iter() }
+        HeadCursor {
+            view: self.clone(),
+            range,
+            found,
+            next: 0,
+            batch: Vec::new().into_iter(),
+        }
     }
 
     /// Returns the ids of series that match and have a sample in `range`.
@@ -59,7 +71,10 @@ impl HeadView {
         let mut ids = Vec::new();
         for batch in found.chunks(BATCH) {
             let (places, series) = self.gather(batch);
-            let overlapping = places.iter().zip(&series).filter(|(place, series)| place.id != 0 && series.overlaps(range));
+            let overlapping = places
+                .iter()
+                .zip(&series)
+                .filter(|(place, series)| place.id != 0 && series.overlaps(range));
             ids.extend(overlapping.map(|(place, _)| place.id));
         }
         Ok(ids)
@@ -83,12 +98,23 @@ impl SeriesSource for HeadView {
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
         let labels = self.labels_in(matchers, range)?;
-        Ok(labels.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect())
+        Ok(labels
+            .iter()
+            .flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned()))
+            .collect())
     }
 
-    fn label_values(&self, name: &str, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<BTreeSet<String>> {
         let labels = self.labels_in(matchers, range)?;
-        Ok(labels.iter().filter_map(|labels| labels.get(name).map(str::to_owned)).collect())
+        Ok(labels
+            .iter()
+            .filter_map(|labels| labels.get(name).map(str::to_owned))
+            .collect())
     }
 
     fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()> {
@@ -168,7 +194,10 @@ impl HeadView {
         let mut copied = Vec::with_capacity(series.len());
         for (place, series) in places.iter().zip(series) {
             if place.id != 0 && series.overlaps(range) {
-                copied.push(SourceSeries { labels: index.labels(place.slot), data: Arc::new(series) });
+                copied.push(SourceSeries {
+                    labels: index.labels(place.slot),
+                    data: Arc::new(series),
+                });
             }
         }
         copied
@@ -182,20 +211,36 @@ impl HeadView {
                 let known = slots.get(slot);
                 // A slot that is somebody else's by now held nothing when the view was made.
                 let is_same = known.id == id && known.is_defined;
-                let home = known.home().filter(|_| is_same).map(|home| (home, known.position));
-                let former = if is_same { slots.former(slot).to_vec() } else { Vec::new() };
-                Place { slot, id: if is_same { id } else { 0 }, home, former }
+                let home = known
+                    .home()
+                    .filter(|_| is_same)
+                    .map(|home| (home, known.position));
+                let former = if is_same {
+                    slots.former(slot).to_vec()
+                } else {
+                    Vec::new()
+                };
+                Place {
+                    slot,
+                    id: if is_same { id } else { 0 },
+                    home,
+                    former,
+                }
             });
             places.collect()
         };
-        let mut series: Vec<HeadSeries> = places.iter().map(|place| self.copy_alone(place)).collect();
+        let mut series: Vec<HeadSeries> =
+            places.iter().map(|place| self.copy_alone(place)).collect();
         let mut by_group: BTreeMap<u32, Vec<(usize, Option<u16>)>> = BTreeMap::new();
         for (index, place) in places.iter().enumerate() {
             for &group in &place.former {
                 by_group.entry(group).or_default().push((index, None));
             }
             if let Some((group, position)) = place.home {
-                by_group.entry(group).or_default().push((index, Some(position)));
+                by_group
+                    .entry(group)
+                    .or_default()
+                    .push((index, Some(position)));
             }
         }
         for (group, members) in by_group {
@@ -214,19 +259,38 @@ impl HeadView {
             let deleted = self.head.tombstones.read().get(place.slot).to_vec();
             (self.head.lone.get(place.slot), deleted)
         };
-        HeadSeries { id: place.id, published: self.published, groups: Vec::new(), home: None, lone, deleted }
+        HeadSeries {
+            id: place.id,
+            published: self.published,
+            groups: Vec::new(),
+            home: None,
+            lone,
+            deleted,
+        }
     }
 
     /// Returns the value of a series at one time, seen or not: what a commit compares a sample with.
-    pub(crate) fn value_at(head: &Head, slot: u32, id: u64, timestamp: Timestamp, states: &HashMap<u32, &GroupState>) -> Result<Option<f64>> {
+    pub(crate) fn value_at(
+        head: &Head,
+        slot: u32,
+        id: u64,
+        timestamp: Timestamp,
+        states: &HashMap<u32, &GroupState>,
+    ) -> Result<Option<f64>> {
         let slots = head.slots.read();
         let known = slots.get(slot);
         let home = known.home().map(|home| (home, known.position));
         let former = slots.former(slot).to_vec();
         drop(slots);
         let deleted = head.tombstones.read().get(slot).to_vec();
-        let mut series =
-            vec![HeadSeries { id, published: u64::MAX, groups: Vec::new(), home: None, lone: head.lone.get(slot), deleted }];
+        let mut series = vec![HeadSeries {
+            id,
+            published: u64::MAX,
+            groups: Vec::new(),
+            home: None,
+            lone: head.lone.get(slot),
+            deleted,
+        }];
         for group in former {
             match states.get(&group) {
                 Some(state) => copy_group(state, &[(0, None)], &mut series),
@@ -250,16 +314,27 @@ impl HeadView {
 }
 
 fn copy_group(state: &GroupState, members: &[(usize, Option<u16>)], series: &mut [HeadSeries]) {
-    let copy = Arc::new(GroupCopy { open: Arc::clone(&state.open), pieces: Arc::clone(&state.pieces) });
+    let copy = Arc::new(GroupCopy {
+        open: Arc::clone(&state.open),
+        pieces: Arc::clone(&state.pieces),
+    });
     for &(index, position) in members {
         let series = &mut series[index];
         // The layout may have changed since the position was looked up.
-        let position = position.and_then(|position| state.layout.position_of(series.id, usize::from(position)));
+        let position = position
+            .and_then(|position| state.layout.position_of(series.id, usize::from(position)));
         if let Some(position) = position {
             let (integer, scale) = (state.state.integers[position], state.state.scales[position]);
-            series.home = Some(Home { group: Arc::clone(&copy), position, integer, scale });
+            series.home = Some(Home {
+                group: Arc::clone(&copy),
+                position,
+                integer,
+                scale,
+            });
         }
-        series.groups.push((Arc::clone(&copy), position.unwrap_or(0)));
+        series
+            .groups
+            .push((Arc::clone(&copy), position.unwrap_or(0)));
     }
 }
 
@@ -267,7 +342,9 @@ impl HeadSeries {
     fn keeps(&self, range: TimeRange, timestamp: Timestamp, sequence: u64) -> bool {
         sequence <= self.published
             && range.contains(timestamp)
-            && !self.deleted.iter().any(|deleted| deleted.sequence <= self.published && deleted.hides(timestamp, sequence))
+            && !self.deleted.iter().any(|deleted| {
+                deleted.sequence <= self.published && deleted.hides(timestamp, sequence)
+            })
     }
 
     /// Tells whether no sample of a piece has to be left out.
@@ -275,7 +352,10 @@ impl HeadSeries {
         let header = &piece.header;
         self.deleted.is_empty()
             && header.last_sequence <= self.published
-            && range.covers(&TimeRange::closed(header.first_timestamp, header.last_timestamp))
+            && range.covers(&TimeRange::closed(
+                header.first_timestamp,
+                header.last_timestamp,
+            ))
     }
 
     /// Tells whether a sample may lie in `range`; cheap, so it may say yes where only absence is recorded.
@@ -283,9 +363,20 @@ impl HeadSeries {
         if self.lone.as_ref().is_some_and(|lone| lone.overlaps(range)) {
             return true;
         }
-        let in_rows = |open: &OpenRows| open.rows.iter().any(|row| row.sequence <= self.published && range.contains(row.timestamp));
-        self.home.as_ref().is_some_and(|home| in_rows(&home.group.open))
-            || self.groups.iter().any(|(group, hint)| group.pieces.iter().any(|piece| self.piece_overlaps(piece, *hint, range)))
+        let in_rows = |open: &OpenRows| {
+            open.rows
+                .iter()
+                .any(|row| row.sequence <= self.published && range.contains(row.timestamp))
+        };
+        self.home
+            .as_ref()
+            .is_some_and(|home| in_rows(&home.group.open))
+            || self.groups.iter().any(|(group, hint)| {
+                group
+                    .pieces
+                    .iter()
+                    .any(|piece| self.piece_overlaps(piece, *hint, range))
+            })
     }
 
     fn piece_overlaps(&self, piece: &Piece, hint: usize, range: TimeRange) -> bool {
@@ -301,12 +392,18 @@ impl HeadSeries {
         let count = open.len();
         let start = out.len();
         let backwards = (0..count).rev().map(|index| open.view(index));
-        walk_back(backwards, home.position, home.integer, home.scale, |back, value| {
-            let row = open.rows[count - 1 - back];
-            if self.keeps(range, row.timestamp, row.sequence) {
-                out.push(row.timestamp, value);
-            }
-        });
+        walk_back(
+            backwards,
+            home.position,
+            home.integer,
+            home.scale,
+            |back, value| {
+                let row = open.rows[count - 1 - back];
+                if self.keeps(range, row.timestamp, row.sequence) {
+                    out.push(row.timestamp, value);
+                }
+            },
+        );
         out.timestamps[start..].reverse();
         out.values[start..].reverse();
     }
@@ -321,19 +418,28 @@ impl SeriesData for HeadSeries {
                 if !self.piece_overlaps(piece, *hint, range) {
                     continue;
                 }
-                let Some(position) = piece.layout.position_of(self.id, *hint) else { continue };
+                let Some(position) = piece.layout.position_of(self.id, *hint) else {
+                    continue;
+                };
                 let is_whole = self.keeps_all_of(piece, range);
                 piece.with_view(|view| {
                     if is_whole {
                         return view.read_all(position, &mut scratch, out);
                     }
-                    view.read(position, |timestamp, sequence| self.keeps(range, timestamp, sequence), &mut scratch, out)
+                    view.read(
+                        position,
+                        |timestamp, sequence| self.keeps(range, timestamp, sequence),
+                        &mut scratch,
+                        out,
+                    )
                 })?;
             }
         }
         self.read_rows(range, out);
         if let Some(lone) = &self.lone {
-            let damaged = |malformed: crate::encoding::Malformed| Error::invalid(format!("lone samples in memory: {malformed}"));
+            let damaged = |malformed: crate::encoding::Malformed| {
+                Error::invalid(format!("lone samples in memory: {malformed}"))
+            };
             lone.read(range, self.published, out).map_err(damaged)?;
         }
         sort_from(out, start);
@@ -347,8 +453,11 @@ impl SeriesData for HeadSeries {
         if newest.is_empty() {
             self.read(range, &mut newest)?;
         } else if let Some(lone) = &self.lone {
-            let damaged = |malformed: crate::encoding::Malformed| Error::invalid(format!("lone samples in memory: {malformed}"));
-            lone.read(range, self.published, &mut newest).map_err(damaged)?;
+            let damaged = |malformed: crate::encoding::Malformed| {
+                Error::invalid(format!("lone samples in memory: {malformed}"))
+            };
+            lone.read(range, self.published, &mut newest)
+                .map_err(damaged)?;
         }
         Ok(newest.iter().max_by_key(|sample| sample.timestamp))
     }

@@ -86,16 +86,23 @@ impl Committer {
         let sequence = loop {
             self.frame.clear();
             put_tombstones(self.frame.out(), ranges);
-            if let Appended::Written { sequence } = self.wal.append(&mut self.frame, self.wal.segment(), 0)? {
+            if let Appended::Written { sequence } =
+                self.wal.append(&mut self.frame, self.wal.segment(), 0)?
+            {
                 break sequence;
             }
         };
         let mut report = ApplyReport::default();
-        head.apply_tombstones(sequence, ranges, &mut report).expect("the head decodes the chunks it encoded");
+        head.apply_tombstones(sequence, ranges, &mut report)
+            .expect("the head decodes the chunks it encoded");
         Ok(sequence)
     }
 
     pub(super) fn judge(&self) -> Judge {
-        Judge { boundary: self.head.boundary(), max_time: self.head.max_time(), window_ms: self.rules.out_of_order_ms }
+        Judge {
+            boundary: self.head.boundary(),
+            max_time: self.head.max_time(),
+            window_ms: self.rules.out_of_order_ms,
+        }
     }
 }

@@ -30,13 +30,21 @@ impl Judge {
     /// Judges a sample by the newest timestamp of its series.
     #[inline]
     pub(super) fn way(&self, timestamp: Timestamp, newest: Option<Timestamp>) -> Way {
-        if timestamp >= self.boundary && newest.is_none_or(|newest| timestamp > newest) { Way::InOrder } else { Way::Late }
+        if timestamp >= self.boundary && newest.is_none_or(|newest| timestamp > newest) {
+            Way::InOrder
+        } else {
+            Way::Late
+        }
     }
 
     /// Judges a late sample whose time is not taken.
     pub(super) fn late(&self, timestamp: Timestamp) -> Result<(), Rejection> {
         if self.window_ms == 0 {
-            return Err(if timestamp < self.boundary { Rejection::TooOld } else { Rejection::OutOfOrder });
+            return Err(if timestamp < self.boundary {
+                Rejection::TooOld
+            } else {
+                Rejection::OutOfOrder
+            });
         }
         if timestamp < self.max_time.saturating_sub(self.window_ms) {
             return Err(Rejection::TooOld);
@@ -49,7 +57,11 @@ impl Judge {
 mod tests {
     use super::*;
 
-    const JUDGE: Judge = Judge { boundary: 1000, max_time: 5000, window_ms: 3000 };
+    const JUDGE: Judge = Judge {
+        boundary: 1000,
+        max_time: 5000,
+        window_ms: 3000,
+    };
 
     #[test]
     fn only_what_is_newer_than_its_series_and_the_boundary_is_in_order() {
@@ -67,7 +79,10 @@ mod tests {
 
     #[test]
     fn without_a_window_late_samples_are_out_of_order() {
-        let judge = Judge { window_ms: 0, ..JUDGE };
+        let judge = Judge {
+            window_ms: 0,
+            ..JUDGE
+        };
         assert_eq!(judge.late(4999), Err(Rejection::OutOfOrder));
         assert_eq!(judge.late(999), Err(Rejection::TooOld));
     }

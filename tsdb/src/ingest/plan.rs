@@ -99,13 +99,21 @@ impl Committer {
         let (entries, homes) = look_up(&head, staged, &mut plan);
         let groups: Vec<(u32, Arc<Group>)> = {
             let groups = head.groups.read();
-            homes.iter().filter_map(|&index| Some((index, Arc::clone(groups.get(index)?)))).collect()
+            homes
+                .iter()
+                .filter_map(|&index| Some((index, Arc::clone(groups.get(index)?))))
+                .collect()
         };
-        let mut plans: Vec<GroupPlan<'_>> = groups.iter().map(|(index, group)| GroupPlan::new(*index, group)).collect();
+        let mut plans: Vec<GroupPlan<'_>> = groups
+            .iter()
+            .map(|(index, group)| GroupPlan::new(*index, group))
+            .collect();
         // Read under the groups' locks: the boundary cannot pass samples that are not applied yet.
         let judge = self.judge();
         self.judge_batches(staged, &entries, &judge, &mut plans, &mut plan)?;
-        let is_empty = plan.alone.is_empty() && plan.founded.is_empty() && plans.iter().all(|group| group.rows.is_empty());
+        let is_empty = plan.alone.is_empty()
+            && plan.founded.is_empty()
+            && plans.iter().all(|group| group.rows.is_empty());
         if is_empty {
             return Ok(plan.committed);
         }
@@ -118,19 +126,44 @@ impl Committer {
         Ok(plan.committed)
     }
 
-    fn judge_batches(&mut self, staged: &Staged, entries: &[Option<Entry>], judge: &Judge, plans: &mut [GroupPlan<'_>], plan: &mut Plan) -> Result<()> {
-        let by_index: HashMap<u32, usize> = plans.iter().enumerate().map(|(at, group)| (group.index, at)).collect();
+    fn judge_batches(
+        &mut self,
+        staged: &Staged,
+        entries: &[Option<Entry>],
+        judge: &Judge,
+        plans: &mut [GroupPlan<'_>],
+        plan: &mut Plan,
+    ) -> Result<()> {
+        let by_index: HashMap<u32, usize> = plans
+            .iter()
+            .enumerate()
+            .map(|(at, group)| (group.index, at))
+            .collect();
         let batches = staged.batches();
         let mut homeless = Vec::new();
         let mut touched: Vec<usize> = Vec::new();
         for same_time in batches.chunk_by(|a, b| a.timestamp == b.timestamp) {
             let timestamp = same_time[0].timestamp;
-            for entry in same_time.iter().flat_map(|batch| &entries[batch.start..batch.end]).flatten() {
-                let home = entry.home.and_then(|(index, position)| Some((*by_index.get(&index)?, position)));
-                let newest_row = home.and_then(|(at, position)| plans[at].guard().newest_row_of(position));
+            for entry in same_time
+                .iter()
+                .flat_map(|batch| &entries[batch.start..batch.end])
+                .flatten()
+            {
+                let home = entry
+                    .home
+                    .and_then(|(index, position)| Some((*by_index.get(&index)?, position)));
+                let newest_row =
+                    home.and_then(|(at, position)| plans[at].guard().newest_row_of(position));
                 let newest = newest_row.max(self.head.lone.newest(entry.slot));
                 match judge.way(timestamp, newest) {
-                    Way::Late => self.judge_late(entry, timestamp, staged.values[entry.index], judge, plans, plan)?,
+                    Way::Late => self.judge_late(
+                        entry,
+                        timestamp,
+                        staged.values[entry.index],
+                        judge,
+                        plans,
+                        plan,
+                    )?,
                     Way::InOrder => match home {
                         Some((at, position)) if timestamp > plans[at].last_timestamp => {
                             if plans[at].hits.is_empty() {
@@ -144,7 +177,9 @@ impl Committer {
                 }
             }
             let multiple = batches.len() > same_time.len();
-            self.close_batch(staged, timestamp, &touched, &homeless, multiple, plans, plan);
+            self.close_batch(
+                staged, timestamp, &touched, &homeless, multiple, plans, plan,
+            );
             touched.clear();
             homeless.clear();
         }
@@ -152,8 +187,20 @@ impl Committer {
     }
 
     /// Decides what becomes of a batch's samples that are in order.
-    #[expect(clippy::too_many_arguments, reason = "the state of one pass over the batches, not worth a name of its own")]
-    fn close_batch(&mut self, staged: &Staged, timestamp: Timestamp, touched: &[usize], homeless: &[Entry], multiple: bool, plans: &mut [GroupPlan<'_>], plan: &mut Plan) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the state of one pass over the batches, not worth a name of its own"
+    )]
+    fn close_batch(
+        &mut self,
+        staged: &Staged,
+        timestamp: Timestamp,
+        touched: &[usize],
+        homeless: &[Entry],
+        multiple: bool,
+        plans: &mut [GroupPlan<'_>],
+        plan: &mut Plan,
+    ) {
         for &at in touched {
             let group = &mut plans[at];
             let hits = std::mem::take(&mut group.hits);
@@ -167,11 +214,18 @@ impl Committer {
                 }
             }
         }
-        let largest = touched.iter().copied().max_by_key(|&at| plans[at].guard().layout.len());
+        let largest = touched
+            .iter()
+            .copied()
+            .max_by_key(|&at| plans[at].guard().layout.len());
         let target = staged.target.as_ref();
         let home_of_target = target.and_then(|target| target.group());
-        let known = plans.iter().position(|group| Some(group.group.id) == home_of_target).or(largest);
-        let founds = known.is_none() && (homeless.len() >= GROUP_SERIES_MIN || target.is_some() && !homeless.is_empty());
+        let known = plans
+            .iter()
+            .position(|group| Some(group.group.id) == home_of_target)
+            .or(largest);
+        let founds = known.is_none()
+            && (homeless.len() >= GROUP_SERIES_MIN || target.is_some() && !homeless.is_empty());
         if founds {
             for members in homeless.chunks(GROUP_SERIES_MAX) {
                 self.found(staged, timestamp, members, plan);
@@ -186,7 +240,15 @@ impl Committer {
         }
     }
 
-    fn plan_row(&mut self, staged: &Staged, timestamp: Timestamp, hits: &[(u16, Entry)], multiple: bool, group: &mut GroupPlan<'_>, plan: &mut Plan) {
+    fn plan_row(
+        &mut self,
+        staged: &Staged,
+        timestamp: Timestamp,
+        hits: &[(u16, Entry)],
+        multiple: bool,
+        group: &mut GroupPlan<'_>,
+        plan: &mut Plan,
+    ) {
         let n = group.guard().layout.len();
         let mut values = vec![0.0; n];
         let mut present = vec![false; n];
@@ -201,19 +263,34 @@ impl Committer {
                 count += 1;
             }
         }
-        let absent: Vec<u16> =
-            if count == n { Vec::new() } else { (0..n).filter(|&position| !present[position]).map(|position| position as u16).collect() };
+        let absent: Vec<u16> = if count == n {
+            Vec::new()
+        } else {
+            (0..n)
+                .filter(|&position| !present[position])
+                .map(|position| position as u16)
+                .collect()
+        };
         let mut bytes = Vec::new();
         let state = group.after.as_ref().unwrap_or(&group.guard().state);
         self.encoder.encode(&values, &absent, state, &mut bytes);
         if multiple {
-            let mut after = group.after.take().unwrap_or_else(|| group.guard().state.clone());
-            RowView::parse(&bytes, n).expect("the row was just encoded").apply(&mut after);
+            let mut after = group
+                .after
+                .take()
+                .unwrap_or_else(|| group.guard().state.clone());
+            RowView::parse(&bytes, n)
+                .expect("the row was just encoded")
+                .apply(&mut after);
             group.after = Some(after);
         }
         group.last_timestamp = timestamp;
         group.chain = group.chain.wrapping_add(1);
-        group.rows.push(PlannedRow { timestamp, chain: group.chain, bytes });
+        group.rows.push(PlannedRow {
+            timestamp,
+            chain: group.chain,
+            bytes,
+        });
         plan.committed.in_rows += count as u64;
     }
 
@@ -246,18 +323,40 @@ impl Committer {
             return;
         }
         let mut row = Vec::new();
-        self.encoder.encode(&values, &[], &RowState::new(ids.len()), &mut row);
+        self.encoder
+            .encode(&values, &[], &RowState::new(ids.len()), &mut row);
         plan.committed.in_rows += ids.len() as u64;
-        let group = Arc::new(Group::new(self.head.next_group_id(), Arc::new(Layout::new(ids.clone()))));
-        plan.founded.push(NewGroup { group, timestamp, ids, slots, values, row });
+        let group = Arc::new(Group::new(
+            self.head.next_group_id(),
+            Arc::new(Layout::new(ids.clone())),
+        ));
+        plan.founded.push(NewGroup {
+            group,
+            timestamp,
+            ids,
+            slots,
+            values,
+            row,
+        });
     }
 
-    fn judge_late(&self, entry: &Entry, timestamp: Timestamp, value: f64, judge: &Judge, plans: &[GroupPlan<'_>], plan: &mut Plan) -> Result<()> {
+    fn judge_late(
+        &self,
+        entry: &Entry,
+        timestamp: Timestamp,
+        value: f64,
+        judge: &Judge,
+        plans: &[GroupPlan<'_>],
+        plan: &mut Plan,
+    ) -> Result<()> {
         if let Some(&bits) = plan.taken.get(&(entry.id, timestamp)) {
             plan.repeat(entry, f64::from_bits(bits), value);
             return Ok(());
         }
-        let states: HashMap<u32, &GroupState> = plans.iter().map(|group| (group.index, group.guard())).collect();
+        let states: HashMap<u32, &GroupState> = plans
+            .iter()
+            .map(|group| (group.index, group.guard()))
+            .collect();
         match HeadView::value_at(&self.head, entry.slot, entry.id, timestamp, &states)? {
             Some(existing) => plan.repeat(entry, existing, value),
             None => match judge.late(timestamp) {
@@ -275,7 +374,10 @@ impl Committer {
     fn write(&mut self, plans: &[GroupPlan<'_>], plan: &Plan) -> Result<WrittenFrame> {
         let definitions: Vec<_> = {
             let index = self.head.index.read();
-            plan.undefined.iter().map(|&(id, slot)| (id, index.labels(slot))).collect()
+            plan.undefined
+                .iter()
+                .map(|&(id, slot)| (id, index.labels(slot)))
+                .collect()
         };
         let alone: Vec<LoneSample> = plan.alone.iter().map(|(_, sample)| *sample).collect();
         loop {
@@ -305,13 +407,26 @@ impl Committer {
             if !alone.is_empty() {
                 put_lone(out, &alone);
             }
-            if let Appended::Written { sequence } = self.wal.append(&mut self.frame, segment, base_bytes)? {
-                return Ok(WrittenFrame { sequence, segment, definition_bytes });
+            if let Appended::Written { sequence } =
+                self.wal.append(&mut self.frame, segment, base_bytes)?
+            {
+                return Ok(WrittenFrame {
+                    sequence,
+                    segment,
+                    definition_bytes,
+                });
             }
         }
     }
 
-    fn apply(&mut self, sequence: u64, segment: u64, plans: Vec<GroupPlan<'_>>, plan: &mut Plan, staged: &Staged) {
+    fn apply(
+        &mut self,
+        sequence: u64,
+        segment: u64,
+        plans: Vec<GroupPlan<'_>>,
+        plan: &mut Plan,
+        staged: &Staged,
+    ) {
         let head = Arc::clone(&self.head);
         head.note_defined(plan.undefined.iter().copied());
         for &(slot, sample) in &plan.alone {
@@ -326,7 +441,9 @@ impl Committer {
             let mut state = group.upgrade();
             let mut before = state.last_timestamp;
             for row in &group.rows {
-                state.apply_row(sequence, &row.section(group.group.id, before)).expect("the row was encoded from this state");
+                state
+                    .apply_row(sequence, &row.section(group.group.id, before))
+                    .expect("the row was encoded from this state");
                 before = row.timestamp;
                 head.note_time(row.timestamp);
             }
@@ -334,9 +451,14 @@ impl Committer {
                 state.segment = segment;
             }
             state.newest = state.newest.max(group.newest_alone);
-            state.thin_rows = if was_thin { state.thin_rows.saturating_add(1) } else { 0 };
+            state.thin_rows = if was_thin {
+                state.thin_rows.saturating_add(1)
+            } else {
+                0
+            };
             let sealed = head.seal_if_due(group.group, &mut state, &mut self.sealer);
-            let drifted = state.thin_rows >= THIN_ROWS_MAX || group.joiners >= (state.layout.len() / 8).max(GROUP_SERIES_MIN);
+            let drifted = state.thin_rows >= THIN_ROWS_MAX
+                || group.joiners >= (state.layout.len() / 8).max(GROUP_SERIES_MIN);
             let differs = group.joiners > 0 || !state.absentees.is_empty() || was_thin;
             if differs && (sealed || drifted) {
                 self.renew_layout(group.index, group.group, &mut state, staged);
@@ -346,10 +468,16 @@ impl Committer {
 
     fn settle(&mut self, sequence: u64, segment: u64, new: NewGroup, staged: &Staged) {
         let mut state = new.group.state.write();
-        state.apply_row(sequence, &new.section()).expect("the row was encoded from this state");
+        state
+            .apply_row(sequence, &new.section())
+            .expect("the row was encoded from this state");
         state.segment = segment;
         // Members may have newer samples alone, of the same commit: no row may come before them.
-        state.newest = new.slots.iter().filter_map(|&slot| self.head.lone.newest(slot)).fold(state.newest, Timestamp::max);
+        state.newest = new
+            .slots
+            .iter()
+            .filter_map(|&slot| self.head.lone.newest(slot))
+            .fold(state.newest, Timestamp::max);
         drop(state);
         if let Some(target) = &staged.target {
             target.set_group(new.group.id);
@@ -364,11 +492,22 @@ impl Committer {
 
     /// Makes the latest scrape the layout of a group: members it does not name leave, homeless series it names join.
     fn renew_layout(&mut self, index: u32, group: &Group, state: &mut GroupState, staged: &Staged) {
-        if state.seal(group.id, i64::MAX, self.head.config.range_ms, &self.head.pieces, &mut self.sealer).is_err() {
+        if state
+            .seal(
+                group.id,
+                i64::MAX,
+                self.head.config.range_ms,
+                &self.head.pieces,
+                &mut self.sealer,
+            )
+            .is_err()
+        {
             // The rows stay open, so the layout has to stay too; the next scrape tries again.
             return;
         }
-        let Some(latest) = staged.batches().last().copied() else { return };
+        let Some(latest) = staged.batches().last().copied() else {
+            return;
+        };
         let mut ids = Vec::new();
         let mut floors = HashMap::new();
         {
@@ -424,24 +563,38 @@ impl<'a> GroupPlan<'a> {
     }
 
     fn guard(&self) -> &GroupState {
-        self.guard.as_ref().expect("the guard is given up only when the plan is applied")
+        self.guard
+            .as_ref()
+            .expect("the guard is given up only when the plan is applied")
     }
 
     fn upgrade(&mut self) -> RwLockWriteGuard<'a, GroupState> {
-        RwLockUpgradableReadGuard::upgrade(self.guard.take().expect("the guard is given up only here"))
+        RwLockUpgradableReadGuard::upgrade(
+            self.guard.take().expect("the guard is given up only here"),
+        )
     }
 }
 
 impl PlannedRow {
     fn section(&self, group: u64, before: Timestamp) -> RowSection<'_> {
         let reference = if before == i64::MIN { 0 } else { before };
-        RowSection { group, timestamp_delta: self.timestamp.wrapping_sub(reference), chain: self.chain, row: &self.bytes }
+        RowSection {
+            group,
+            timestamp_delta: self.timestamp.wrapping_sub(reference),
+            chain: self.chain,
+            row: &self.bytes,
+        }
     }
 }
 
 impl NewGroup {
     fn section(&self) -> RowSection<'_> {
-        RowSection { group: self.group.id, timestamp_delta: self.timestamp, chain: 1, row: &self.row }
+        RowSection {
+            group: self.group.id,
+            timestamp_delta: self.timestamp,
+            chain: 1,
+            row: &self.row,
+        }
     }
 }
 
@@ -460,7 +613,14 @@ impl Plan {
             return;
         }
         self.taken.insert((entry.id, timestamp), value.to_bits());
-        self.alone.push((entry.slot, LoneSample { id: entry.id, timestamp, value }));
+        self.alone.push((
+            entry.slot,
+            LoneSample {
+                id: entry.id,
+                timestamp,
+                value,
+            },
+        ));
     }
 
     /// Judges a sample whose time is taken.
@@ -468,7 +628,9 @@ impl Plan {
         if existing.to_bits() == value.to_bits() {
             self.committed.repeated += 1;
         } else {
-            self.committed.rejected.push((entry.index, Rejection::Duplicate));
+            self.committed
+                .rejected
+                .push((entry.index, Rejection::Duplicate));
         }
     }
 }
@@ -480,7 +642,9 @@ fn look_up(head: &Head, staged: &Staged, plan: &mut Plan) -> (Vec<Option<Entry>>
     let mut entries = Vec::with_capacity(staged.ids.len());
     for (index, &id) in staged.ids.iter().enumerate() {
         let Some(slot) = slots.find(id) else {
-            plan.committed.rejected.push((index, Rejection::UnknownSeries));
+            plan.committed
+                .rejected
+                .push((index, Rejection::UnknownSeries));
             entries.push(None);
             continue;
         };
@@ -490,7 +654,12 @@ fn look_up(head: &Head, staged: &Staged, plan: &mut Plan) -> (Vec<Option<Entry>>
             homes.insert(home, ());
         }
         // An older id of the series leads to the same slot; what is written names the newest.
-        entries.push(Some(Entry { index, id: known.id, slot, home }));
+        entries.push(Some(Entry {
+            index,
+            id: known.id,
+            slot,
+            home,
+        }));
     }
     (entries, homes.into_keys().collect())
 }
@@ -498,8 +667,14 @@ fn look_up(head: &Head, staged: &Staged, plan: &mut Plan) -> (Vec<Option<Entry>>
 /// Collects the series in the frame that the log does not define yet.
 fn note_undefined(head: &Head, plans: &[GroupPlan<'_>], plan: &mut Plan) {
     let slots = head.slots.read();
-    let members = plans.iter().filter(|group| !group.rows.is_empty()).flat_map(|group| group.guard().layout.ids().iter().copied());
-    let founded = plan.founded.iter().flat_map(|group| group.ids.iter().copied());
+    let members = plans
+        .iter()
+        .filter(|group| !group.rows.is_empty())
+        .flat_map(|group| group.guard().layout.ids().iter().copied());
+    let founded = plan
+        .founded
+        .iter()
+        .flat_map(|group| group.ids.iter().copied());
     let alone = plan.alone.iter().map(|(_, sample)| sample.id);
     let mut undefined: Vec<(u64, u32)> = members
         .chain(founded)

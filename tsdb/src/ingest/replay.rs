@@ -25,7 +25,11 @@ pub(crate) fn replay(
 ) -> Result<ReplayReport> {
     let mut report = ReplayReport::default();
     let mut sealers: Vec<Sealer> = (0..lanes).map(|_| Sealer::default()).collect();
-    let total: u64 = log.segments.iter().map(crate::wal::SegmentFrames::len).sum();
+    let total: u64 = log
+        .segments
+        .iter()
+        .map(crate::wal::SegmentFrames::len)
+        .sum();
     let mut done = 0;
     for segment in &log.segments {
         let bytes = segment.bytes()?;
@@ -35,10 +39,15 @@ pub(crate) fn replay(
             head.read_frame(sequence, body, through, &mut work, &mut report.applied);
         }
         let mut reports: Vec<ApplyReport> = (0..lanes).map(|_| ApplyReport::default()).collect();
-        let tasks = work.into_iter().zip(&mut sealers).zip(&mut reports).map(|((work, sealer), report)| {
-            let number = segment.number;
-            Box::new(move || *report = head.apply_work(number, work, sealer)) as Box<dyn FnOnce() + Send + '_>
-        });
+        let tasks =
+            work.into_iter()
+                .zip(&mut sealers)
+                .zip(&mut reports)
+                .map(|((work, sealer), report)| {
+                    let number = segment.number;
+                    Box::new(move || *report = head.apply_work(number, work, sealer))
+                        as Box<dyn FnOnce() + Send + '_>
+                });
         run(tasks.collect());
         for lane in reports {
             report.applied.add(lane);

@@ -58,7 +58,12 @@ impl Staged {
     }
 
     /// Adds samples that share a timestamp; both slices have the same length.
-    pub(crate) fn extend(&mut self, timestamp: Timestamp, ids: impl ExactSizeIterator<Item = u64>, values: &[f64]) {
+    pub(crate) fn extend(
+        &mut self,
+        timestamp: Timestamp,
+        ids: impl ExactSizeIterator<Item = u64>,
+        values: &[f64],
+    ) {
         self.begin(timestamp);
         self.ids.extend(ids);
         self.values.extend_from_slice(values);
@@ -66,8 +71,15 @@ impl Staged {
 
     #[inline]
     fn begin(&mut self, timestamp: Timestamp) {
-        if self.runs.last().is_none_or(|run| run.timestamp != timestamp) {
-            self.runs.push(Run { timestamp, start: self.ids.len() });
+        if self
+            .runs
+            .last()
+            .is_none_or(|run| run.timestamp != timestamp)
+        {
+            self.runs.push(Run {
+                timestamp,
+                start: self.ids.len(),
+            });
         }
     }
 
@@ -93,16 +105,33 @@ impl Staged {
     /// Returns the one batch, if all samples share a timestamp.
     pub(super) fn single(&self) -> Option<Batch> {
         match *self.runs.as_slice() {
-            [run] => Some(Batch { timestamp: run.timestamp, start: 0, end: self.ids.len() }),
+            [run] => Some(Batch {
+                timestamp: run.timestamp,
+                start: 0,
+                end: self.ids.len(),
+            }),
             _ => None,
         }
     }
 
     /// Returns the batches in order of time; several may have the same timestamp.
     pub(super) fn batches(&self) -> Vec<Batch> {
-        let ends = self.runs.iter().skip(1).map(|run| run.start).chain([self.ids.len()]);
-        let mut batches: Vec<Batch> =
-            self.runs.iter().zip(ends).map(|(run, end)| Batch { timestamp: run.timestamp, start: run.start, end }).collect();
+        let ends = self
+            .runs
+            .iter()
+            .skip(1)
+            .map(|run| run.start)
+            .chain([self.ids.len()]);
+        let mut batches: Vec<Batch> = self
+            .runs
+            .iter()
+            .zip(ends)
+            .map(|(run, end)| Batch {
+                timestamp: run.timestamp,
+                start: run.start,
+                end,
+            })
+            .collect();
         if !batches.is_sorted_by_key(|batch| batch.timestamp) {
             batches.sort_by_key(|batch| batch.timestamp);
         }

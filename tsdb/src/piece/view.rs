@@ -117,22 +117,37 @@ impl<'a> PieceView<'a> {
     }
 
     /// Appends all samples of one position: the whole column at once if every row has a sample.
-    pub fn read_all(&self, position: usize, scratch: &mut Vec<f64>, out: &mut Samples) -> Result<(), Malformed> {
+    pub fn read_all(
+        &self,
+        position: usize,
+        scratch: &mut Vec<f64>,
+        out: &mut Samples,
+    ) -> Result<(), Malformed> {
         let column = self.column(position)?;
         if column.presence.is_some() || column.staleness.is_some() {
             return self.read(position, |_, _| true, scratch, out);
         }
         column.values(&mut out.values)?;
         let first = self.header.first_timestamp;
-        let offsets = self.body.as_chunks::<4>().0.iter().take(usize::from(self.header.rows));
-        out.timestamps.extend(offsets.map(|offset| first.wrapping_add(i64::from(u32::from_le_bytes(*offset)))));
+        let offsets = self
+            .body
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .take(usize::from(self.header.rows));
+        out.timestamps.extend(
+            offsets.map(|offset| first.wrapping_add(i64::from(u32::from_le_bytes(*offset)))),
+        );
         if out.timestamps.len() == out.values.len() {
             return Ok(());
         }
         // A damaged column of dense values: keep both columns of equal length, whatever is in them.
         let len = out.timestamps.len().min(out.values.len());
         out.truncate(len);
-        Err(Malformed { what: "column does not have a value for each row", offset: 0 })
+        Err(Malformed {
+            what: "column does not have a value for each row",
+            offset: 0,
+        })
     }
 
     /// Returns the timestamp of the last row that has a sample of a position.

@@ -32,14 +32,25 @@ pub struct Querier {
 
 impl fmt::Debug for Querier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Querier").field("range", &self.range).field("sources", &self.sources.len()).finish_non_exhaustive()
+        f.debug_struct("Querier")
+            .field("range", &self.range)
+            .field("sources", &self.sources.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl Querier {
     /// `sources` stand in the order in which they win where they disagree about a sample.
-    pub(crate) fn new(sources: Vec<Arc<dyn SeriesSource>>, range: TimeRange, keep: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { sources, range, keep }
+    pub(crate) fn new(
+        sources: Vec<Arc<dyn SeriesSource>>,
+        range: TimeRange,
+        keep: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self {
+            sources,
+            range,
+            keep,
+        }
     }
 
     /// Returns the span of time that is read.
@@ -57,25 +68,45 @@ impl Querier {
     /// [`ErrorKind::Limit`](crate::error::ErrorKind::Limit) for too many matchers; damage of an index.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet> {
         check(matchers)?;
-        let cursors = self.sources.iter().map(|source| source.select(matchers, self.range)).collect::<Result<Vec<_>>>()?;
-        Ok(SeriesSet { cursor: clamp(merge(cursors), self.range), range: self.range, _keep: Arc::clone(&self.keep) })
+        let cursors = self
+            .sources
+            .iter()
+            .map(|source| source.select(matchers, self.range))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(SeriesSet {
+            cursor: clamp(merge(cursors), self.range),
+            range: self.range,
+            _keep: Arc::clone(&self.keep),
+        })
     }
 
     /// Returns the newest sample of each matching series at or before `at` and no more than `lookback_ms` older; series
     /// whose newest sample is a staleness marker are left out. What `/federate` answers and an instant query begins with.
     ///
     /// Whole chunks are decoded only where no newer data answers.
-    pub fn latest(&self, matchers: &[Matcher], at: Timestamp, lookback_ms: i64) -> Result<Vec<LatestSample>> {
+    pub fn latest(
+        &self,
+        matchers: &[Matcher],
+        at: Timestamp,
+        lookback_ms: i64,
+    ) -> Result<Vec<LatestSample>> {
         check(matchers)?;
         let window = TimeRange::closed(at.saturating_sub(lookback_ms), at).intersect(&self.range);
-        let cursors = self.sources.iter().map(|source| source.select(matchers, window)).collect::<Result<Vec<_>>>()?;
+        let cursors = self
+            .sources
+            .iter()
+            .map(|source| source.select(matchers, window))
+            .collect::<Result<Vec<_>>>()?;
         let mut cursor = merge(cursors);
         let mut latest = Vec::new();
         while let Some(series) = cursor.next()? {
             if let Some(sample) = series.data.latest(window)?
                 && !crate::sample::is_stale(sample.value)
             {
-                latest.push(LatestSample { labels: series.labels, sample });
+                latest.push(LatestSample {
+                    labels: series.labels,
+                    sample,
+                });
             }
         }
         Ok(latest)
@@ -83,15 +114,29 @@ impl Querier {
 
     /// Returns the label names of the series that match, in order, at most `limit`.
     pub fn label_names(&self, matchers: &[Matcher], limit: usize) -> Result<Vec<String>> {
-        self.union(matchers, limit, |source| source.label_names(matchers, self.range))
+        self.union(matchers, limit, |source| {
+            source.label_names(matchers, self.range)
+        })
     }
 
     /// Returns the values of label `name` in the series that match, in order, at most `limit`.
-    pub fn label_values(&self, name: &str, matchers: &[Matcher], limit: usize) -> Result<Vec<String>> {
-        self.union(matchers, limit, |source| source.label_values(name, matchers, self.range))
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.union(matchers, limit, |source| {
+            source.label_values(name, matchers, self.range)
+        })
     }
 
-    fn union(&self, matchers: &[Matcher], limit: usize, get: impl Fn(&dyn SeriesSource) -> Result<BTreeSet<String>>) -> Result<Vec<String>> {
+    fn union(
+        &self,
+        matchers: &[Matcher],
+        limit: usize,
+        get: impl Fn(&dyn SeriesSource) -> Result<BTreeSet<String>>,
+    ) -> Result<Vec<String>> {
         check(matchers)?;
         let mut all = BTreeSet::new();
         for source in &self.sources {
@@ -114,7 +159,10 @@ impl Querier {
 
 fn check(matchers: &[Matcher]) -> Result<()> {
     if matchers.len() > MATCHERS_MAX {
-        return Err(Error::limit(format!("{} matchers, at most {MATCHERS_MAX} are allowed", matchers.len())));
+        return Err(Error::limit(format!(
+            "{} matchers, at most {MATCHERS_MAX} are allowed",
+            matchers.len()
+        )));
     }
     Ok(())
 }
@@ -131,7 +179,9 @@ pub struct SeriesSet {
 
 impl fmt::Debug for SeriesSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SeriesSet").field("range", &self.range).finish_non_exhaustive()
+        f.debug_struct("SeriesSet")
+            .field("range", &self.range)
+            .finish_non_exhaustive()
     }
 }
 

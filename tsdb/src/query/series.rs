@@ -20,13 +20,19 @@ pub struct Series {
 
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Series").field("labels", &self.labels).finish_non_exhaustive()
+        f.debug_struct("Series")
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
     }
 }
 
 impl Series {
     pub(super) fn new(series: SourceSeries, range: TimeRange) -> Self {
-        Self { labels: series.labels, data: series.data, range }
+        Self {
+            labels: series.labels,
+            data: series.data,
+            range,
+        }
     }
 
     /// Returns the labels.
@@ -59,7 +65,11 @@ impl Series {
     /// Walks the samples in time order; they are decoded first.
     pub fn iter(&self) -> Result<impl Iterator<Item = Sample> + use<>> {
         let samples = self.samples()?;
-        Ok(samples.timestamps.into_iter().zip(samples.values).map(|(timestamp, value)| Sample { timestamp, value }))
+        Ok(samples
+            .timestamps
+            .into_iter()
+            .zip(samples.values)
+            .map(|(timestamp, value)| Sample { timestamp, value }))
     }
 
     /// Returns the newest sample in the querier's span.
@@ -73,12 +83,20 @@ impl Series {
         let mut start = 0;
         Ok(std::iter::from_fn(move || {
             let end = (start + SAMPLES_AIMED).min(samples.len());
-            let (first, last) = (*samples.timestamps.get(start)?, *samples.timestamps.get(end.checked_sub(1)?)?);
+            let (first, last) = (
+                *samples.timestamps.get(start)?,
+                *samples.timestamps.get(end.checked_sub(1)?)?,
+            );
             let mut appender = gorilla::Appender::new();
             for index in start..end {
                 appender.push(samples.timestamps[index], samples.values[index]);
             }
-            let chunk = Chunk { first, last, count: end - start, bytes: appender.finish() };
+            let chunk = Chunk {
+                first,
+                last,
+                count: end - start,
+                bytes: appender.finish(),
+            };
             start = end;
             Some(chunk)
         }))

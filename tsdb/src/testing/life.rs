@@ -81,7 +81,8 @@ impl Life {
         let count = GROUP_SIZES.iter().sum::<usize>() + LOOSE;
         let labels = |index: usize| {
             let (metric, number) = (format!("metric_{}", index % 7), index.to_string());
-            Labels::from_pairs([("__name__", metric.as_str()), ("number", number.as_str())]).expect("two short labels")
+            Labels::from_pairs([("__name__", metric.as_str()), ("number", number.as_str())])
+                .expect("two short labels")
         };
         let mut groups = Vec::new();
         let mut next = 0;
@@ -117,7 +118,9 @@ impl Life {
             5 | 6 => Operation::Compact,
             7 | 8 => Operation::Checkpoint,
             9 | 10 => Operation::Sync,
-            11 | 12 => Operation::Reopen { is_closed: self.random.one_in(2) },
+            11 | 12 => Operation::Reopen {
+                is_closed: self.random.one_in(2),
+            },
             13..=16 => Operation::Crash(self.random.bits(), self.random.bits()),
             17 => self.clock_step(),
             18 => Operation::Snapshot,
@@ -172,8 +175,16 @@ impl Life {
         let mut samples = Vec::new();
         for series in members {
             if self.random.below(8) >= absent_of_eight {
-                let bits = if is_stale { stale_marker().to_bits() } else { self.value(series) };
-                samples.push(StagedSample { series, timestamp, bits });
+                let bits = if is_stale {
+                    stale_marker().to_bits()
+                } else {
+                    self.value(series)
+                };
+                samples.push(StagedSample {
+                    series,
+                    timestamp,
+                    bits,
+                });
             }
         }
         samples
@@ -202,7 +213,10 @@ impl Life {
                 let taken: Vec<usize> = self.groups.concat();
                 self.groups[group].truncate(keep.max(2));
                 let free = (0..self.series.len()).map(|index| (index + others) % self.series.len());
-                let free: Vec<usize> = free.filter(|index| !taken.contains(index)).take(keep).collect();
+                let free: Vec<usize> = free
+                    .filter(|index| !taken.contains(index))
+                    .take(keep)
+                    .collect();
                 self.groups[group].extend(free);
             }
             _ => {}
@@ -243,21 +257,36 @@ impl Life {
                 7 => self.now - self.random.below(5_000_000) as i64,
                 _ => self.now,
             };
-            samples.push(StagedSample { series, timestamp, bits: self.value(series) });
+            samples.push(StagedSample {
+                series,
+                timestamp,
+                bits: self.value(series),
+            });
         }
-        Operation::Commit { samples, target: None }
+        Operation::Commit {
+            samples,
+            target: None,
+        }
     }
 
     /// The last scrape again, perhaps with other values, perhaps in another order.
     fn again(&mut self) -> Operation {
         let mut samples = self.remembered.clone();
         match self.random.below(4) {
-            0 => samples.iter_mut().step_by(3).for_each(|sample| sample.bits ^= 1),
+            0 => samples
+                .iter_mut()
+                .step_by(3)
+                .for_each(|sample| sample.bits ^= 1),
             1 => samples.reverse(),
             2 => samples.extend_from_within(..),
-            _ => samples.iter_mut().for_each(|sample| sample.timestamp -= 1_000),
+            _ => samples
+                .iter_mut()
+                .for_each(|sample| sample.timestamp -= 1_000),
         }
-        Operation::Commit { samples, target: None }
+        Operation::Commit {
+            samples,
+            target: None,
+        }
     }
 
     /// Two targets at up to three timestamps in one commit, not in order.
@@ -268,6 +297,9 @@ impl Life {
             let timestamp = self.now - 1_000 * self.random.below(3) as i64;
             samples.extend(self.scrape(timestamp));
         }
-        Operation::Commit { samples, target: None }
+        Operation::Commit {
+            samples,
+            target: None,
+        }
     }
 }

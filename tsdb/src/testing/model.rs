@@ -47,11 +47,17 @@ pub struct Verdict {
 
 impl Verdict {
     fn taken() -> Self {
-        Self { accept: true, reject: Vec::new() }
+        Self {
+            accept: true,
+            reject: Vec::new(),
+        }
     }
 
     fn refused(rejection: Rejection) -> Self {
-        Self { accept: false, reject: vec![rejection] }
+        Self {
+            accept: false,
+            reject: vec![rejection],
+        }
     }
 
     fn or(mut self, other: Self) -> Self {
@@ -90,7 +96,9 @@ impl Model {
         for (index, (labels, timestamp, bits)) in samples.enumerate() {
             let verdict = self.judge(labels, timestamp, bits, before);
             let answer = answer(index);
-            let is_right = answer.map_or(verdict.accept, |rejection| verdict.reject.contains(&rejection));
+            let is_right = answer.map_or(verdict.accept, |rejection| {
+                verdict.reject.contains(&rejection)
+            });
             if !is_right {
                 return Err((index, verdict));
             }
@@ -101,7 +109,13 @@ impl Model {
         Ok(())
     }
 
-    fn judge(&self, labels: &Labels, timestamp: Timestamp, bits: u64, newest: (Timestamp, Timestamp)) -> Verdict {
+    fn judge(
+        &self,
+        labels: &Labels,
+        timestamp: Timestamp,
+        bits: u64,
+        newest: (Timestamp, Timestamp),
+    ) -> Verdict {
         let empty = ModelSeries::default();
         let series = self.series.get(labels).unwrap_or(&empty);
         let late = || {
@@ -120,7 +134,8 @@ impl Model {
                 None => verdict,
             }
         };
-        if series.newest.is_some_and(|newest| timestamp <= newest) || timestamp < self.boundary_low {
+        if series.newest.is_some_and(|newest| timestamp <= newest) || timestamp < self.boundary_low
+        {
             return late();
         }
         // A floor or a boundary that a restart may have moved.
@@ -133,9 +148,17 @@ impl Model {
     fn judge_late(&self, timestamp: Timestamp, newest: Timestamp) -> Verdict {
         if self.window_ms == 0 {
             let is_old = timestamp < self.boundary;
-            return Verdict::refused(if is_old { Rejection::TooOld } else { Rejection::OutOfOrder });
+            return Verdict::refused(if is_old {
+                Rejection::TooOld
+            } else {
+                Rejection::OutOfOrder
+            });
         }
-        if timestamp < newest.saturating_sub(self.window_ms) { Verdict::refused(Rejection::TooOld) } else { Verdict::taken() }
+        if timestamp < newest.saturating_sub(self.window_ms) {
+            Verdict::refused(Rejection::TooOld)
+        } else {
+            Verdict::taken()
+        }
     }
 
     fn take(&mut self, labels: &Labels, timestamp: Timestamp, bits: u64) {
@@ -149,8 +172,12 @@ impl Model {
     pub fn delete(&mut self, range: TimeRange, matches: impl Fn(&Labels) -> bool) {
         for (labels, series) in &mut self.series {
             if matches(labels) {
-                series.recent.retain(|timestamp, _| !range.contains(*timestamp));
-                series.flushed.retain(|timestamp, _| !range.contains(*timestamp));
+                series
+                    .recent
+                    .retain(|timestamp, _| !range.contains(*timestamp));
+                series
+                    .flushed
+                    .retain(|timestamp, _| !range.contains(*timestamp));
             }
         }
     }
@@ -176,7 +203,12 @@ impl Model {
     /// below it left the head is not known.
     pub fn recover(&mut self, unsure: Option<Timestamp>) {
         self.reopen();
-        self.newest_low = self.series.values().filter_map(ModelSeries::last).max().unwrap_or(i64::MIN);
+        self.newest_low = self
+            .series
+            .values()
+            .filter_map(ModelSeries::last)
+            .max()
+            .unwrap_or(i64::MIN);
         if let Some(boundary) = unsure {
             let low = self.boundary_low;
             self.flush(boundary);
@@ -188,7 +220,10 @@ impl Model {
     pub fn keep_only(&mut self, found: &BTreeMap<Labels, Vec<(Timestamp, u64)>>) {
         for (labels, series) in &mut self.series {
             let kept = found.get(labels).map_or(&[][..], Vec::as_slice);
-            let is_kept = |timestamp: Timestamp| kept.binary_search_by_key(&timestamp, |sample| sample.0).is_ok();
+            let is_kept = |timestamp: Timestamp| {
+                kept.binary_search_by_key(&timestamp, |sample| sample.0)
+                    .is_ok()
+            };
             series.recent.retain(|timestamp, _| is_kept(*timestamp));
             series.flushed.retain(|timestamp, _| is_kept(*timestamp));
         }
@@ -196,7 +231,12 @@ impl Model {
 
     /// Describes a series for the message of a failure.
     pub fn series(&self, labels: &Labels) -> String {
-        format!("{:?} below {} with {:?}", self.newest, self.boundary, self.series.get(labels))
+        format!(
+            "{:?} below {} with {:?}",
+            self.newest,
+            self.boundary,
+            self.series.get(labels)
+        )
     }
 
     /// Returns the newest timestamp taken, [`i64::MIN`] before the first.
@@ -209,7 +249,12 @@ impl Model {
         let mut visible = BTreeMap::new();
         for (labels, series) in &self.series {
             let mut samples = series.recent.clone();
-            samples.extend(series.flushed.iter().map(|(timestamp, bits)| (*timestamp, *bits)));
+            samples.extend(
+                series
+                    .flushed
+                    .iter()
+                    .map(|(timestamp, bits)| (*timestamp, *bits)),
+            );
             samples.retain(|timestamp, _| range.contains(*timestamp));
             if !samples.is_empty() {
                 visible.insert(labels.clone(), samples.into_iter().collect());
@@ -221,6 +266,10 @@ impl Model {
 
 impl ModelSeries {
     fn last(&self) -> Option<Timestamp> {
-        self.recent.keys().next_back().max(self.flushed.keys().next_back()).copied()
+        self.recent
+            .keys()
+            .next_back()
+            .max(self.flushed.keys().next_back())
+            .copied()
     }
 }

@@ -36,8 +36,11 @@ impl SimulationOptions {
     /// Draws the rules from a seed.
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(!seed);
-        let durability =
-            if random.one_in(2) { Durability::Commit } else { Durability::Interval(Duration::from_secs(1)) };
+        let durability = if random.one_in(2) {
+            Durability::Commit
+        } else {
+            Durability::Interval(Duration::from_secs(1))
+        };
         Self {
             durability,
             window: Duration::from_secs(if random.one_in(4) { 0 } else { 300 }),
@@ -123,7 +126,9 @@ impl Simulation {
     }
 
     fn db(&self) -> &Db {
-        self.db.as_ref().expect("a database is open between operations")
+        self.db
+            .as_ref()
+            .expect("a database is open between operations")
     }
 
     /// Draws an operation, does it, and compares.
@@ -139,16 +144,24 @@ impl Simulation {
         if !matches!(operation, Operation::Crash(..)) {
             self.before.clone_from(&self.history);
         }
-        let done = self.run(&operation).map_err(|error| format!("step {}: {operation:?}: {error}", self.steps))?;
+        let done = self
+            .run(&operation)
+            .map_err(|error| format!("step {}: {operation:?}: {error}", self.steps))?;
         if !matches!(operation, Operation::Crash(..)) {
             self.last = Some((operation.clone(), started));
         }
-        let is_quiet = matches!(operation, Operation::Commit { .. } | Operation::Sync | Operation::Advance(_));
+        let is_quiet = matches!(
+            operation,
+            Operation::Commit { .. } | Operation::Sync | Operation::Advance(_)
+        );
         if done && (!is_quiet || self.steps.is_multiple_of(16)) {
-            let found = content(self.db(), TimeRange::ALL).map_err(|error| format!("step {}: {operation:?}: {error}", self.steps))?;
+            let found = content(self.db(), TimeRange::ALL)
+                .map_err(|error| format!("step {}: {operation:?}: {error}", self.steps))?;
             self.compare(&found, &self.model, TimeRange::ALL)
                 .and_then(|()| self.compare_part())
-                .map_err(|difference| format!("step {}: after {operation:?}: {difference}", self.steps))?;
+                .map_err(|difference| {
+                    format!("step {}: after {operation:?}: {difference}", self.steps)
+                })?;
         }
         Ok(())
     }
@@ -173,12 +186,18 @@ impl Simulation {
             Operation::StepFlush => {
                 while self.db().step(Task::Flush).map_err(failed)? {}
                 let boundary = self.db().stats().head_boundary;
-                self.history.iter_mut().chain([&mut self.model]).for_each(|model| model.flush(boundary));
+                self.history
+                    .iter_mut()
+                    .chain([&mut self.model])
+                    .for_each(|model| model.flush(boundary));
             }
             Operation::Compact => {
                 self.db().compact().map_err(failed)?;
                 if let Some(retention) = self.options.retention {
-                    let cutoff = self.model.newest().saturating_sub(retention.as_millis() as i64);
+                    let cutoff = self
+                        .model
+                        .newest()
+                        .saturating_sub(retention.as_millis() as i64);
                     self.retired_before = self.retired_before.max(cutoff);
                 }
             }
@@ -191,7 +210,10 @@ impl Simulation {
                 self.settle();
             }
             Operation::Reopen { is_closed } => {
-                let db = self.db.take().expect("a database is open between operations");
+                let db = self
+                    .db
+                    .take()
+                    .expect("a database is open between operations");
                 if *is_closed {
                     db.close().map_err(failed)?;
                     self.settle();
@@ -216,7 +238,10 @@ impl Simulation {
 
     fn matcher(&self, one: Option<usize>) -> Matcher {
         let (op, value) = match one {
-            Some(series) => (MatchOp::Equal, self.life.series()[series].get("number").unwrap_or_default()),
+            Some(series) => (
+                MatchOp::Equal,
+                self.life.series()[series].get("number").unwrap_or_default(),
+            ),
             None => (MatchOp::Regex, ".*[02468]"),
         };
         Matcher::new(op, "number", value).expect("a valid matcher")
@@ -226,7 +251,9 @@ impl Simulation {
     fn delete_from_model(&mut self, range: TimeRange, one: Option<usize>) {
         let matcher = self.matcher(one);
         for model in self.history.iter_mut().chain([&mut self.model]) {
-            model.delete(range, |labels| matcher.matches(labels.get("number").unwrap_or_default()));
+            model.delete(range, |labels| {
+                matcher.matches(labels.get("number").unwrap_or_default())
+            });
         }
     }
 
@@ -240,13 +267,16 @@ impl Simulation {
         for sample in samples {
             let labels = &self.life.series()[sample.series];
             let value = f64::from_bits(sample.bits);
-            match appender.append_cached(self.refs[sample.series], labels, sample.timestamp, value) {
+            match appender.append_cached(self.refs[sample.series], labels, sample.timestamp, value)
+            {
                 Ok(series) => {
                     self.refs[sample.series] = series;
                     staged.push(*sample);
                 }
                 Err(Rejection::TooFarAhead) if sample.timestamp > future => {}
-                Err(rejection) => return Err(format!("{sample:?} was refused at once: {rejection}")),
+                Err(rejection) => {
+                    return Err(format!("{sample:?} was refused at once: {rejection}"));
+                }
             }
         }
         let commit = appender.commit().map_err(|error| error.to_string())?;
@@ -256,10 +286,20 @@ impl Simulation {
         }
         let mut order: Vec<usize> = (0..staged.len()).collect();
         order.sort_by_key(|&index| staged[index].timestamp);
-        let answer = |index: usize| commit.rejected.iter().find(|(at, _)| *at == order[index]).map(|(_, rejection)| *rejection);
+        let answer = |index: usize| {
+            commit
+                .rejected
+                .iter()
+                .find(|(at, _)| *at == order[index])
+                .map(|(_, rejection)| *rejection)
+        };
         let in_order = order.iter().map(|&index| {
             let sample = staged[index];
-            (&self.life.series()[sample.series], sample.timestamp, sample.bits)
+            (
+                &self.life.series()[sample.series],
+                sample.timestamp,
+                sample.bits,
+            )
         });
         self.model.commit(in_order, answer).map_err(|(index, verdict)| {
             let (answer, sample) = (answer(index), staged[order[index]]);
@@ -282,7 +322,11 @@ impl Simulation {
         let mut appender = self.db().appender()?;
         for sample in samples {
             // What is refused is as little there as the rest.
-            let _refused = appender.append(&self.life.series()[sample.series], sample.timestamp, f64::from_bits(sample.bits));
+            let _refused = appender.append(
+                &self.life.series()[sample.series],
+                sample.timestamp,
+                f64::from_bits(sample.bits),
+            );
         }
         appender.rollback();
         Ok(())
@@ -291,16 +335,24 @@ impl Simulation {
     fn snapshot(&mut self) -> Result<(), String> {
         self.snapshots += 1;
         let dir = PathBuf::from(format!("/snapshot{}", self.snapshots));
-        self.db().snapshot(&dir).map_err(|error| error.to_string())?;
+        self.db()
+            .snapshot(&dir)
+            .map_err(|error| error.to_string())?;
         let copy = self.open(&dir).map_err(|error| error.to_string())?;
         let found = content(&copy, TimeRange::ALL).map_err(|error| error.to_string())?;
-        self.compare(&found, &self.model, TimeRange::ALL).map_err(|difference| format!("the copy: {difference}"))
+        self.compare(&found, &self.model, TimeRange::ALL)
+            .map_err(|difference| format!("the copy: {difference}"))
     }
 
     /// Cuts the power at a moment of the last operation and recovers.
     fn crash(&mut self, moment: u64, choice: u64) -> Result<bool, String> {
-        let Some((last, started)) = self.last.take() else { return Ok(false) };
-        if matches!(last, Operation::Reopen { .. } | Operation::Snapshot | Operation::Advance(_)) {
+        let Some((last, started)) = self.last.take() else {
+            return Ok(false);
+        };
+        if matches!(
+            last,
+            Operation::Reopen { .. } | Operation::Snapshot | Operation::Advance(_)
+        ) {
             return Ok(false);
         }
         let now = self.fs.operations();
@@ -315,11 +367,16 @@ impl Simulation {
         };
         self.db = None;
         self.fs = self.fs.crash_at(number, choice);
-        let db = self.open(Path::new(DIR)).map_err(|error| format!("{choice:?} in {last:?}: {error}"))?;
-        let found = content(&db, TimeRange::ALL).map_err(|error| format!("{choice:?} in {last:?}: {error}"))?;
+        let db = self
+            .open(Path::new(DIR))
+            .map_err(|error| format!("{choice:?} in {last:?}: {error}"))?;
+        let found = content(&db, TimeRange::ALL)
+            .map_err(|error| format!("{choice:?} in {last:?}: {error}"))?;
         self.db = Some(db);
         let unsure = match last {
-            Operation::Flush | Operation::StepFlush if !is_over => Some(self.db().stats().head_boundary),
+            Operation::Flush | Operation::StepFlush if !is_over => {
+                Some(self.db().stats().head_boundary)
+            }
             _ => None,
         };
         let candidates = self.candidates(&last, is_over, choice);
@@ -342,11 +399,20 @@ impl Simulation {
                 Err(difference) => differences.push(difference),
             }
         }
-        Err(format!("after {choice:?} at {} of {} in {last:?}: {differences:?}", number - started, now - started))
+        Err(format!(
+            "after {choice:?} at {} of {} in {last:?}: {differences:?}",
+            number - started,
+            now - started
+        ))
     }
 
     /// Returns the states a crash may leave, each as what has to be there and what may be.
-    fn candidates(&self, last: &Operation, is_over: bool, choice: CrashChoice) -> Vec<(Model, Model)> {
+    fn candidates(
+        &self,
+        last: &Operation,
+        is_over: bool,
+        choice: CrashChoice,
+    ) -> Vec<(Model, Model)> {
         let mut states = self.before.clone();
         if is_over {
             states.clear();
@@ -354,18 +420,27 @@ impl Simulation {
         states.extend_from_slice(&self.history);
         if choice == CrashChoice::All {
             // The process died: everything acknowledged is there.
-            let acknowledged = if is_over { states.len() - 1 } else { self.before.len() - 1 };
+            let acknowledged = if is_over {
+                states.len() - 1
+            } else {
+                self.before.len() - 1
+            };
             states.drain(..acknowledged);
         }
         let low_of = |model: &Model| {
             let mut low = model.clone();
             if let (Operation::Delete(range, one), false) = (last, is_over) {
                 let matcher = self.matcher(*one);
-                low.delete(*range, |labels| matcher.matches(labels.get("number").unwrap_or_default()));
+                low.delete(*range, |labels| {
+                    matcher.matches(labels.get("number").unwrap_or_default())
+                });
             }
             low
         };
-        states.into_iter().map(|high| (low_of(&high), high)).collect()
+        states
+            .into_iter()
+            .map(|high| (low_of(&high), high))
+            .collect()
     }
 
     /// Compares `found` with what the model holds in `range`.
@@ -375,15 +450,31 @@ impl Simulation {
     }
 
     fn compare_between(&self, found: &Content, low: &Model, high: &Model) -> Result<(), String> {
-        self.compare_content(found, &low.visible(TimeRange::ALL), &high.visible(TimeRange::ALL))
+        self.compare_content(
+            found,
+            &low.visible(TimeRange::ALL),
+            &high.visible(TimeRange::ALL),
+        )
     }
 
-    fn compare_content(&self, found: &Content, low: &Content, high: &Content) -> Result<(), String> {
+    fn compare_content(
+        &self,
+        found: &Content,
+        low: &Content,
+        high: &Content,
+    ) -> Result<(), String> {
         for (labels, samples) in found {
-            let allowed = high.get(labels).ok_or_else(|| format!("{labels} should not be there"))?;
-            if let Some(sample) = samples.iter().find(|sample| allowed.binary_search(sample).is_err()) {
+            let allowed = high
+                .get(labels)
+                .ok_or_else(|| format!("{labels} should not be there"))?;
+            if let Some(sample) = samples
+                .iter()
+                .find(|sample| allowed.binary_search(sample).is_err())
+            {
                 let known = self.model.series(labels);
-                return Err(format!("{labels} has {sample:?}, which was not committed or is deleted: {known}"));
+                return Err(format!(
+                    "{labels} has {sample:?}, which was not committed or is deleted: {known}"
+                ));
             }
             if !samples.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(format!("{labels} is not in order"));
@@ -391,8 +482,9 @@ impl Simulation {
         }
         for (labels, samples) in low {
             let there = found.get(labels).map_or(&[][..], Vec::as_slice);
-            let is_missing =
-                |sample: &&(Timestamp, u64)| sample.0 >= self.retired_before && there.binary_search(sample).is_err();
+            let is_missing = |sample: &&(Timestamp, u64)| {
+                sample.0 >= self.retired_before && there.binary_search(sample).is_err()
+            };
             if let Some(sample) = samples.iter().find(is_missing) {
                 return Err(format!("{labels} lacks {sample:?}"));
             }
@@ -405,15 +497,32 @@ impl Simulation {
         let failed = |error: crate::error::Error| error.to_string();
         let end = self.life.now() - 60_000;
         let range = TimeRange::new(end - 300_000, end);
-        self.compare(&content(self.db(), range).map_err(failed)?, &self.model, range).map_err(|difference| format!("in {range:?}: {difference}"))?;
+        self.compare(
+            &content(self.db(), range).map_err(failed)?,
+            &self.model,
+            range,
+        )
+        .map_err(|difference| format!("in {range:?}: {difference}"))?;
         let querier = self.db().querier(TimeRange::ALL).map_err(failed)?;
         let expected = self.model.visible(TimeRange::ALL);
         for series in querier.select(&[]).map_err(failed)? {
             let series = series.map_err(failed)?;
-            let latest = series.latest().map_err(failed)?.map(|sample| (sample.timestamp, sample.value.to_bits()));
-            let right = expected.get(series.labels()).and_then(|samples| samples.last().copied());
-            if latest != right && latest.or(right).is_some_and(|sample| sample.0 >= self.retired_before) {
-                return Err(format!("the newest sample of {} is {latest:?}, right is {right:?}", series.labels()));
+            let latest = series
+                .latest()
+                .map_err(failed)?
+                .map(|sample| (sample.timestamp, sample.value.to_bits()));
+            let right = expected
+                .get(series.labels())
+                .and_then(|samples| samples.last().copied());
+            if latest != right
+                && latest
+                    .or(right)
+                    .is_some_and(|sample| sample.0 >= self.retired_before)
+            {
+                return Err(format!(
+                    "the newest sample of {} is {latest:?}, right is {right:?}",
+                    series.labels()
+                ));
             }
         }
         Ok(())
@@ -431,7 +540,10 @@ fn content(db: &Db, range: TimeRange) -> Result<Content> {
         let series = series?;
         series.read(&mut samples)?;
         if !samples.is_empty() {
-            let bits = samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect();
+            let bits = samples
+                .iter()
+                .map(|sample| (sample.timestamp, sample.value.to_bits()))
+                .collect();
             content.insert(series.labels().clone(), bits);
         }
     }

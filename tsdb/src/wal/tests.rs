@@ -293,7 +293,10 @@ fn empty_segments_stand_however_often_the_log_is_opened() {
     drop(wal);
     for _ in 0..3 {
         let log = read_log(&fs, Path::new(DIR), 2, Writers::None).unwrap();
-        assert_eq!((&log.unusable[..], &log.damage[..], log.torn), (&[][..], &[][..], None));
+        assert_eq!(
+            (&log.unusable[..], &log.damage[..], log.torn),
+            (&[][..], &[][..], None)
+        );
         assert_eq!(log.last_sequence(), 1);
         drop(open(&fs).unwrap());
     }

@@ -6,13 +6,17 @@ use crate::support::{T0, World, labels, read};
 
 /// Appends `scrapes` scrapes of `n` series, 15 s apart from `start`.
 fn scrape(db: &tsdb::Db, n: usize, start: i64, scrapes: i64) {
-    let names: Vec<_> = (0..n).map(|i| labels(&format!("metric_{i}{{job=\"a\",i=\"{i}\"}}"))).collect();
+    let names: Vec<_> = (0..n)
+        .map(|i| labels(&format!("metric_{i}{{job=\"a\",i=\"{i}\"}}")))
+        .collect();
     let mut appender = db.appender().unwrap();
     let mut refs = vec![SeriesRef::default(); n];
     for s in 0..scrapes {
         for i in 0..n {
             let value = (i as f64) + (s * i as i64) as f64 / 10.0;
-            refs[i] = appender.append_cached(refs[i], &names[i], start + s * 15_000, value).unwrap();
+            refs[i] = appender
+                .append_cached(refs[i], &names[i], start + s * 15_000, value)
+                .unwrap();
         }
         let commit = appender.commit().unwrap();
         assert_eq!(commit.rejected, []);
@@ -25,8 +29,14 @@ fn check(db: &tsdb::Db, n: usize, start: i64, scrapes: i64) {
     assert_eq!(found.len(), n);
     for (name, samples) in found {
         let i: i64 = name.get("i").unwrap().parse().unwrap();
-        let expected: Vec<_> =
-            (0..scrapes).map(|s| (start + s * 15_000, ((i as f64) + (s * i) as f64 / 10.0).to_bits())).collect();
+        let expected: Vec<_> = (0..scrapes)
+            .map(|s| {
+                (
+                    start + s * 15_000,
+                    ((i as f64) + (s * i) as f64 / 10.0).to_bits(),
+                )
+            })
+            .collect();
         assert_eq!(samples, expected, "{name}");
     }
 }
@@ -69,13 +79,20 @@ fn hours_of_scrapes_are_flushed_and_merged_on_the_way() {
         db.step(tsdb::Task::Compact).unwrap();
     }
     let stats = db.stats();
-    assert!(stats.blocks.iter().any(|block| block.level > 1), "{stats:?}");
+    assert!(
+        stats.blocks.iter().any(|block| block.level > 1),
+        "{stats:?}"
+    );
     let found = read(&db, "{job=\"a\"}");
     assert_eq!(found.len(), 20);
     assert!(found.iter().all(|(_, samples)| samples.len() == 30 * 240));
     drop(db);
     let db = world.open();
-    assert!(read(&db, "{job=\"a\"}").iter().all(|(_, samples)| samples.len() == 30 * 240));
+    assert!(
+        read(&db, "{job=\"a\"}")
+            .iter()
+            .all(|(_, samples)| samples.len() == 30 * 240)
+    );
 }
 
 #[test]
@@ -84,15 +101,35 @@ fn late_duplicate_and_old_samples_are_judged_one_by_one() {
     let db = world.open();
     scrape(&db, 20, T0, 40);
     let mut appender = db.appender().unwrap();
-    let series = appender.append(&labels("metric_3{job=\"a\",i=\"3\"}"), T0 + 39 * 15_000, 3.0 + 39.0 * 3.0 / 10.0).unwrap();
+    let series = appender
+        .append(
+            &labels("metric_3{job=\"a\",i=\"3\"}"),
+            T0 + 39 * 15_000,
+            3.0 + 39.0 * 3.0 / 10.0,
+        )
+        .unwrap();
     appender.append_ref(series, T0 + 7_500, 1.0).unwrap();
     appender.append_ref(series, T0 + 15_000, 99.0).unwrap();
-    appender.append_ref(series, T0 - 2 * 3_600_000, 1.0).unwrap();
-    assert_eq!(appender.append_ref(series, T0 + 3_600_000_000, 1.0), Err(Rejection::TooFarAhead));
-    appender.append_ref(SeriesRef::from_raw(999_999), T0, 1.0).unwrap();
+    appender
+        .append_ref(series, T0 - 2 * 3_600_000, 1.0)
+        .unwrap();
+    assert_eq!(
+        appender.append_ref(series, T0 + 3_600_000_000, 1.0),
+        Err(Rejection::TooFarAhead)
+    );
+    appender
+        .append_ref(SeriesRef::from_raw(999_999), T0, 1.0)
+        .unwrap();
     let commit = appender.commit().unwrap();
     assert_eq!(commit.accepted, 2);
-    assert_eq!(commit.rejected, [(2, Rejection::Duplicate), (3, Rejection::TooOld), (4, Rejection::UnknownSeries)]);
+    assert_eq!(
+        commit.rejected,
+        [
+            (2, Rejection::Duplicate),
+            (3, Rejection::TooOld),
+            (4, Rejection::UnknownSeries)
+        ]
+    );
     let found = read(&db, "metric_3");
     assert_eq!(found[0].1.len(), 41);
     assert_eq!(found[0].1[1], (T0 + 7_500, 1.0f64.to_bits()));

@@ -26,7 +26,10 @@ impl World {
 
     /// Returns a world on a disk as a crash left it.
     pub fn on(fs: SimFs) -> Self {
-        Self { fs, clock: Arc::new(ManualClock::new(T0)) }
+        Self {
+            fs,
+            clock: Arc::new(ManualClock::new(T0)),
+        }
     }
 
     pub fn options(&self) -> Options {
@@ -60,7 +63,10 @@ pub fn read_range(db: &Db, selector: &str, range: TimeRange) -> Vec<(Labels, Vec
         let series = series.expect("a series without damage");
         series.read(&mut samples).expect("chunks without damage");
         if !samples.is_empty() {
-            let bits = samples.iter().map(|sample| (sample.timestamp, sample.value.to_bits())).collect();
+            let bits = samples
+                .iter()
+                .map(|sample| (sample.timestamp, sample.value.to_bits()))
+                .collect();
             found.push((series.labels().clone(), bits));
         }
     }
