@@ -112,12 +112,6 @@ impl Intervals {
         self.0.is_empty()
     }
 
-    /// Returns the number of spans.
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Walks the spans in time order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Interval> + Clone + '_ {
         self.0.iter().copied()
