@@ -450,6 +450,8 @@ fn one_line(text: &str) -> String {
         .replace(", )", ")")
         .replace(" )", ")")
         .replace(", }", " }")
+        .replace("[ ", "[")
+        .replace(", ]", "]")
         .replace(", >", ">")
 }
 
