@@ -14,7 +14,7 @@ fn bench(criterion: &mut Criterion) {
     // The values are part of the time: about a tenth of it.
     let mut scraper = Scraper::new(&db, TARGET_SERIES, Shape::new(START_MS)).expect("new series");
     group.bench_function("scrape", |bencher| {
-        bencher.iter(|| scraper.scrape(1).expect("a commit"))
+        bencher.iter(|| scraper.scrape(1).expect("a commit"));
     });
     drop((scraper, db));
     group.bench_function("first_scrape", |bencher| {

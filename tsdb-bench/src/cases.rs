@@ -90,7 +90,7 @@ impl LabelsChecksum {
     /// Adds a series.
     pub fn add(&mut self, labels: &Labels) {
         self.found += 1;
-        for (name, value) in labels.iter() {
+        for (name, value) in labels {
             let last = value.as_bytes().last().copied().unwrap_or_default();
             let part = name.len() as u64 + 31 * value.len() as u64 + 257 * u64::from(last);
             self.sum = self.sum.wrapping_add(part);

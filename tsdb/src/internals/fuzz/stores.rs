@@ -143,7 +143,7 @@ pub fn series_store(data: &[u8]) {
         assert!(is_raw || is_true, "series {id} is not {labels}");
     };
     let opened = SeriesStore::open(Arc::new(fs.clone()), Path::new(DIR), 43, |definition| {
-        check(definition.id(), &definition.labels())
+        check(definition.id(), &definition.labels());
     });
     let Ok((mut store, _)) = opened else { return };
     store
@@ -153,7 +153,7 @@ pub fn series_store(data: &[u8]) {
     drop(store);
     let mut is_there = false;
     let visit = |definition: crate::series::Definition<'_>| {
-        is_there |= definition.id() == new.0 && definition.labels() == new.1
+        is_there |= definition.id() == new.0 && definition.labels() == new.1;
     };
     SeriesStore::open(Arc::new(fs), Path::new(DIR), 44, visit).expect("what was opened before");
     assert!(is_there, "a definition behind damage is lost");
