@@ -85,7 +85,8 @@ impl Pod {
     #[must_use]
     pub fn replaced_at(mut self, scrape: u64) -> Self {
         let [.., (_, pod)] = &mut self.labels;
-        *pod = format!("{pod}-s{scrape}");
+        pod.push_str("-s");
+        pod.push_str(&scrape.to_string());
         self
     }
 
