@@ -11,21 +11,19 @@ use tsdb_bench::cluster::{Checksum, Shape, checksum};
 use tsdb_bench::scraper::{START_MS, Scraper, options};
 
 fn open(fs: &SimFs) -> Db {
-    Db::open("/db", options().with_fs(Arc::new(fs.clone()))).unwrap()
+    Db::open("/db", options().with_fs(Arc::new(fs.clone()))).expect("a database")
 }
 
 fn found(db: &Db) -> Vec<u64> {
-    let querier = db.querier(TimeRange::ALL).unwrap();
-    CASES
-        .iter()
-        .map(|case| {
-            querier
-                .select(&case.matchers().unwrap())
-                .unwrap()
-                .map(Result::unwrap)
-                .count() as u64
-        })
-        .collect()
+    let querier = db.querier(TimeRange::ALL).expect("a querier");
+    let mut counts = Vec::new();
+    for case in &CASES {
+        let found = querier
+            .select(&case.matchers().expect("a selector"))
+            .expect("a selection");
+        counts.push(found.map(|series| series.expect("a series")).count() as u64);
+    }
+    counts
 }
 
 #[test]
