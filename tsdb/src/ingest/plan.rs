@@ -224,8 +224,9 @@ impl Committer {
             .iter()
             .position(|group| Some(group.group.id) == home_of_target)
             .or(largest);
-        let founds = known.is_none()
-            && (homeless.len() >= GROUP_SERIES_MIN || target.is_some() && !homeless.is_empty());
+        // Several timestamps are no scrape, target or not: a group for each would cost more than the samples.
+        let is_scrape = target.is_some() && !multiple && !homeless.is_empty();
+        let founds = known.is_none() && (homeless.len() >= GROUP_SERIES_MIN || is_scrape);
         if founds {
             for members in homeless.chunks(GROUP_SERIES_MAX) {
                 self.found(staged, timestamp, members, plan);
