@@ -232,6 +232,10 @@ impl Appender {
         } else if committed.repeated > 0 {
             // What it repeats may not be visible yet; what is acknowledged must be.
             self.inner.wait_published();
+            if self.inner.options.durability == Durability::Commit {
+                // A commit whose sync failed is visible; repeating it must not acknowledge what a power cut may take.
+                self.inner.sync_log()?;
+            }
         }
         self.future = self.inner.future();
         Ok(answer)

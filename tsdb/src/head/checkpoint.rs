@@ -1,6 +1,7 @@
 //! The head made durable without the log, so that the log can be cut and a restart is short.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
@@ -12,7 +13,7 @@ use super::Head;
 use super::group::Sealer;
 use super::layout::Layout;
 use super::lone::LoneSeries;
-use super::piece_files::PieceFileLen;
+use super::piece_files::{Piece, PieceFileLen};
 use super::tombstones::Deleted;
 
 const MAGIC: &[u8; 8] = b"TSDBCKP1";
@@ -377,6 +378,7 @@ impl Head {
         fs: &dyn Fs,
         dir: &Path,
     ) -> Result<Checkpoint> {
+        self.rescue_pieces()?;
         let mut sealer = Sealer::default();
         // Waits for a commit whose frame is in an older segment and that has yet to make its group or note its series.
         drop(self.structure.lock());
@@ -419,6 +421,29 @@ impl Head {
             piece_files: self.pieces.lengths(),
             tombstones,
         })
+    }
+
+    /// Writes pieces of files whose sync has failed to others. What cannot be read any more is damage: then there is no
+    /// checkpoint, and the next open takes those rows from the log.
+    fn rescue_pieces(&self) -> Result<()> {
+        if !self.pieces.are_distrusted() {
+            return Ok(());
+        }
+        for (_, group) in self.all_groups() {
+            let mut state = group.state.write();
+            if state.pieces.iter().any(|piece| piece.is_distrusted()) {
+                let copy = |piece: &Arc<Piece>| {
+                    if piece.is_distrusted() {
+                        piece.copy(&self.pieces)
+                    } else {
+                        Ok(Arc::clone(piece))
+                    }
+                };
+                let pieces = state.pieces.iter().map(copy).collect::<Result<Vec<_>>>()?;
+                state.pieces = Arc::new(pieces);
+            }
+        }
+        self.pieces.remove_distrusted()
     }
 
     /// Returns the lone samples as a file, or `None` if there are none.

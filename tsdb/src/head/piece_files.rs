@@ -32,6 +32,23 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// Tells whether a sync of the file it is in has failed.
+    pub(crate) fn is_distrusted(&self) -> bool {
+        self.file.is_distrusted.load(Ordering::Relaxed)
+    }
+
+    /// Writes the piece to the open file of its range, if what is read of it now is what was written.
+    pub(crate) fn copy(&self, files: &PieceFiles) -> Result<Arc<Self>> {
+        self.verify()?;
+        let body_bytes = self.header.body_bytes as usize;
+        let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
+        let body = read(&mapped, &self.file.path, self.offset, body_bytes)?;
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + body_bytes);
+        self.header.write(&mut bytes);
+        bytes.extend_from_slice(&body);
+        files.append(self.file.range, &bytes, &self.layout)
+    }
+
     /// Compares the body with its checksum, whether or not that was done before.
     pub(crate) fn verify(&self) -> Result<()> {
         self.is_verified.store(false, Ordering::Relaxed);
@@ -74,6 +91,8 @@ struct PieceFile {
     /// Held while a piece is appended or the file synced; taken after a group's lock, before none.
     writer: Mutex<Option<Box<dyn AppendFile>>>,
     len: AtomicU64,
+    /// A sync failed: nobody knows what of the file is on disk.
+    is_distrusted: AtomicBool,
     /// The mapping readers share; it is made anew when the file has grown beyond it.
     mapping: Mutex<Option<(u64, MappedFile)>>,
 }
@@ -193,6 +212,7 @@ impl PieceFiles {
         let len = bytes.len() as u64;
         let file = Arc::new(PieceFile {
             number: 0,
+            is_distrusted: AtomicBool::new(false),
             range,
             path: self.dir.join("memory"),
             fs: Arc::clone(&self.fs),
@@ -232,6 +252,7 @@ impl PieceFiles {
             .map_err(|error| Error::io("append to", &path, error))?;
         let file = Arc::new(PieceFile {
             number,
+            is_distrusted: AtomicBool::new(false),
             range,
             path,
             fs: Arc::clone(&self.fs),
@@ -278,6 +299,7 @@ impl PieceFiles {
             if let Err(error) = output.sync() {
                 // What was appended since the last sync may be gone, whatever a second sync says: the file is left
                 // alone, and the log still holds its rows until a checkpoint succeeds.
+                file.is_distrusted.store(true, Ordering::Relaxed);
                 *writer = None;
                 drop(writer);
                 self.retire(file.range);
@@ -287,6 +309,34 @@ impl PieceFiles {
         self.fs
             .sync_dir(&self.dir)
             .map_err(|error| Error::io("sync", &self.dir, error))
+    }
+
+    /// Tells whether a sync has failed and the pieces concerned are not written elsewhere yet.
+    pub(crate) fn are_distrusted(&self) -> bool {
+        let files = self.files.lock();
+        files
+            .old
+            .iter()
+            .any(|file| file.is_distrusted.load(Ordering::Relaxed))
+    }
+
+    /// Removes files whose sync has failed, now that no piece is in them.
+    pub(crate) fn remove_distrusted(&self) -> Result<()> {
+        let mut gone = Vec::new();
+        self.files.lock().old.retain(|file| {
+            let keep = !file.is_distrusted.load(Ordering::Relaxed);
+            if !keep {
+                gone.push(Arc::clone(file));
+            }
+            keep
+        });
+        for file in gone {
+            drop(file.mapped(file.len.load(Ordering::Acquire)));
+            self.fs
+                .remove_file(&file.path)
+                .map_err(|error| Error::io("remove", &file.path, error))?;
+        }
+        Ok(())
     }
 
     /// Opens a file of an earlier run and calls `visit` with each piece below the synced length.
@@ -307,6 +357,7 @@ impl PieceFiles {
             .ok_or_else(|| Error::corruption(&path, 0, "not a piece file of version 1"))?;
         let file = Arc::new(PieceFile {
             number: known.number,
+            is_distrusted: AtomicBool::new(false),
             range,
             path,
             fs: Arc::clone(&self.fs),

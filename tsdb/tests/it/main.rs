@@ -9,6 +9,10 @@
 mod support;
 
 mod append;
+mod crash;
+mod damage;
+mod faults;
 #[cfg(feature = "internals")]
 mod fuzz_bodies;
 mod model;
+mod workload;
