@@ -290,7 +290,7 @@ impl Head {
         report: &mut RestoreReport,
     ) -> Result<()> {
         let mut damage = Vec::new();
-        let mut layouts: std::collections::HashMap<u64, std::sync::Arc<Layout>> =
+        let mut layouts: std::collections::HashMap<u64, Arc<Layout>> =
             std::collections::HashMap::new();
         let result = self.pieces.load(file, |header, found| {
             if flushed.covers(header.last_timestamp, header.last_sequence) {
@@ -306,10 +306,8 @@ impl Head {
             let known = layouts
                 .get(&header.group)
                 .filter(|layout| layout.ids() == ids);
-            let layout = known
-                .cloned()
-                .unwrap_or_else(|| std::sync::Arc::new(Layout::new(ids)));
-            layouts.insert(header.group, std::sync::Arc::clone(&layout));
+            let layout = known.cloned().unwrap_or_else(|| Arc::new(Layout::new(ids)));
+            layouts.insert(header.group, Arc::clone(&layout));
             let known = self.find_group(header.group);
             let group =
                 known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
