@@ -55,18 +55,18 @@ pub fn step(db: &Db, number: usize, progress: &mut Progress) -> Result<()> {
             }
         }
         12 | 30 => db.checkpoint()?,
-        24 | 36 => drop(db.flush()?),
-        40 => drop(db.compact()?),
+        24 | 36 => assert!(!db.flush()?.is_waiting_for_readers),
+        40 => assert_eq!(db.compact()?.dropped, 0),
         _ => {
             let timestamp = T0 + number as i64 * 30_000;
             let mut samples: Vec<(Labels, i64, f64)> = (0..SERIES)
                 .map(|series| (name(series), timestamp, (number * series) as f64 / 10.0))
                 .collect();
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 samples.push((labels("lone"), timestamp, number as f64));
                 samples.push((labels("late"), timestamp - 45_000, number as f64));
             }
-            if number % 7 == 0 {
+            if number.is_multiple_of(7) {
                 samples.truncate(3);
             }
             let mut appender = db.appender()?;
