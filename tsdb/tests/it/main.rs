@@ -14,5 +14,6 @@ mod damage;
 mod faults;
 #[cfg(feature = "internals")]
 mod fuzz_bodies;
+mod hard_cases;
 mod model;
 mod workload;

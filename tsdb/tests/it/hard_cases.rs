@@ -1,0 +1,218 @@
+//! What scrapes and readers do to a database besides the plain course of things.
+
+use tsdb::{Db, Rejection, SeriesRef, TimeRange, parse_selector};
+
+use crate::support::{T0, World, labels, read};
+
+/// Appends one scrape of the series `from` up to `to` with the value of their number.
+fn scrape(db: &Db, from: usize, to: usize, timestamp: i64) -> tsdb::Commit {
+    let mut appender = db.appender().unwrap();
+    for number in from..to {
+        let name = labels(&format!("metric{{number=\"{number}\"}}"));
+        appender.append(&name, timestamp, number as f64).unwrap();
+    }
+    appender.commit().unwrap()
+}
+
+#[test]
+fn members_come_and_go_and_every_sample_stays() {
+    let world = World::new();
+    let db = world.open();
+    let mut expected = vec![0; 80];
+    for round in 0..200_i64 {
+        let (from, to) = match round {
+            0..40 => (0, 40),
+            40..90 => (5, 45),
+            90..100 => (0, 6),
+            _ => (20, 80),
+        };
+        assert_eq!(scrape(&db, from, to, T0 + round * 1000).rejected, []);
+        expected[from..to].iter_mut().for_each(|count| *count += 1);
+    }
+    let count = |db: &Db| -> Vec<usize> {
+        let found = read(db, "metric");
+        let of = |number: usize| {
+            let number = number.to_string();
+            let series = found
+                .iter()
+                .find(|(name, _)| name.get("number") == Some(&number));
+            series.map_or(0, |(_, samples)| samples.len())
+        };
+        (0..80).map(of).collect()
+    };
+    assert_eq!(count(&db), expected);
+    drop(db);
+    let db = world.open();
+    assert_eq!(count(&db), expected);
+    db.flush().unwrap();
+    assert_eq!(count(&db), expected);
+}
+
+#[test]
+fn scrape_sent_again_is_accepted_and_changes_nothing() {
+    let world = World::new();
+    let db = world.open();
+    scrape(&db, 0, 30, T0);
+    let again = scrape(&db, 0, 30, T0);
+    assert_eq!((again.accepted, again.sequence), (30, None));
+    assert!(
+        read(&db, "metric")
+            .iter()
+            .all(|(_, samples)| samples.len() == 1)
+    );
+}
+
+#[test]
+fn reader_never_sees_half_a_scrape() {
+    let world = World::new();
+    let db = world.open();
+    scrape(&db, 0, 50, T0);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..400 {
+                scrape(&db, 0, 50, T0 + round * 100);
+            }
+        });
+        while !writer.is_finished() {
+            let lengths: Vec<usize> = read(&db, "metric")
+                .iter()
+                .map(|(_, samples)| samples.len())
+                .collect();
+            assert!(
+                lengths.iter().all(|length| *length == lengths[0]),
+                "{lengths:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn what_is_rolled_back_is_not_seen() {
+    let world = World::new();
+    let db = world.open();
+    let mut appender = db.appender().unwrap();
+    appender.append(&labels("ghost"), T0, 1.0).unwrap();
+    appender.rollback();
+    assert_eq!(appender.commit().unwrap().sequence, None);
+    assert!(read(&db, "ghost").is_empty());
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    assert!(
+        querier
+            .label_values("__name__", &[], 10)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn spent_series_budget_refuses_new_series_and_leaves_known_ones_alone() {
+    let world = World::new();
+    let db = Db::open(
+        crate::support::DIR,
+        world.options().with_series_limit(Some(20)),
+    )
+    .unwrap();
+    scrape(&db, 0, 20, T0);
+    let mut appender = db.appender().unwrap();
+    assert_eq!(
+        appender.append(&labels("new"), T0, 1.0),
+        Err(Rejection::SeriesLimit)
+    );
+    assert_eq!(scrape(&db, 0, 20, T0 + 1000).accepted, 20);
+}
+
+#[test]
+fn read_only_open_sees_what_a_writer_committed_before() {
+    let world = World::new();
+    let db = world.open();
+    for round in 0..50 {
+        scrape(&db, 0, 20, T0 + round * 1000);
+        if round == 25 {
+            db.checkpoint().unwrap();
+        }
+    }
+    let reader = Db::open_read_only(crate::support::DIR, world.options()).unwrap();
+    scrape(&db, 0, 20, T0 + 50_000);
+    assert!(
+        read(&reader, "metric")
+            .iter()
+            .all(|(_, samples)| samples.len() == 50)
+    );
+    assert!(reader.appender().is_err());
+    assert!(
+        read(&db, "metric")
+            .iter()
+            .all(|(_, samples)| samples.len() == 51)
+    );
+}
+
+#[test]
+fn deleted_sample_can_be_sent_again() {
+    let world = World::new();
+    let db = world.open();
+    for round in 0..40 {
+        scrape(&db, 0, 20, T0 + round * 1000);
+    }
+    let matchers = parse_selector("metric{number=\"7\"}").unwrap();
+    db.delete(TimeRange::new(T0, T0 + 3000), &matchers).unwrap();
+    assert_eq!(read(&db, "metric{number=\"7\"}")[0].1.len(), 37);
+    assert_eq!(scrape(&db, 7, 8, T0 + 1000).accepted, 1);
+    let after = |db: &Db| read(db, "metric{number=\"7\"}")[0].1.len();
+    assert_eq!(after(&db), 38);
+    drop(db);
+    let db = world.open();
+    assert_eq!(after(&db), 38);
+    db.flush().unwrap();
+    assert_eq!(after(&db), 38);
+}
+
+#[test]
+fn head_keeps_what_an_old_querier_may_read() {
+    let world = World::new();
+    let db = world.open();
+    scrape(&db, 0, 20, T0);
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    assert!(db.flush().unwrap().is_waiting_for_readers);
+    let series: Vec<_> = querier.select(&[]).unwrap().map(Result::unwrap).collect();
+    assert!(
+        series
+            .iter()
+            .all(|series| series.samples().unwrap().len() == 1)
+    );
+    drop((querier, series));
+    db.step(tsdb::Task::Flush).unwrap();
+    assert_eq!(db.stats().head_chunks, 0);
+    assert_eq!(read(&db, "metric").len(), 20);
+}
+
+#[test]
+fn few_series_of_a_target_are_rows() {
+    let world = World::new();
+    let db = world.open();
+    let target = db.target();
+    let mut appender = db.appender().unwrap();
+    let name = labels("up{job=\"a\"}");
+    let mut series = SeriesRef::default();
+    for round in 0..10 {
+        appender.set_target(&target);
+        series = appender
+            .append_cached(series, &name, T0 + round * 1000, 1.0)
+            .unwrap();
+        appender.commit().unwrap();
+    }
+    assert_eq!(
+        (db.stats().samples_in_rows, db.stats().samples_alone),
+        (10, 0)
+    );
+}
+
+#[test]
+fn scrape_of_more_series_than_a_group_holds_is_split() {
+    let world = World::new();
+    let db = world.open();
+    for round in 0..2 {
+        assert_eq!(scrape(&db, 0, 20_000, T0 + round * 1000).accepted, 20_000);
+    }
+    assert_eq!(db.stats().samples_in_rows, 40_000);
+    assert_eq!(read(&db, "metric").len(), 20_000);
+}
