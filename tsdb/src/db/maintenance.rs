@@ -40,7 +40,12 @@ impl Inner {
     pub(super) fn step(&self, task: Task) -> Result<bool> {
         match task {
             Task::Sync => self.sync_step(),
-            Task::Flush => self.flush_step(),
+            Task::Flush => {
+                let had_work = self.flush_step()?;
+                // Whatever the durability is, this lane always runs: the budget follows what seals and truncations free.
+                self.head.update_memory_estimate();
+                Ok(had_work)
+            }
             Task::Compact => self
                 .compact()
                 .map(|report| report.merged + report.dropped > 0),
@@ -58,7 +63,6 @@ impl Inner {
         if had_work {
             self.note_write_success();
         }
-        self.head.update_memory_estimate();
         Ok(had_work)
     }
 }

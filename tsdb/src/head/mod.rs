@@ -51,6 +51,10 @@ pub(crate) use slots::{Slot, Slots};
 pub(crate) use tombstones::HeadTombstones;
 pub(crate) use view::HeadView;
 
+/// A part of the head's series; after so many refusals the memory is added up again, so that a refusal costs a constant
+/// share of it however many series there are.
+const REFUSALS_PER_SERIES: u64 = 8;
+
 /// What the head needs to know of the options.
 #[derive(Debug, Clone)]
 pub(crate) struct HeadConfig {
@@ -95,6 +99,8 @@ pub(crate) struct Head {
     pub(crate) open_appenders: AtomicUsize,
     /// Accounted bytes when they were last added up.
     memory_estimate: AtomicU64,
+    /// Series refused for their memory since a refusal last had it added up.
+    refused_for_memory: AtomicU64,
     pub(crate) counters: HeadCounters,
 }
 
@@ -177,6 +183,7 @@ impl Head {
             unstored: Mutex::default(),
             open_appenders: AtomicUsize::new(0),
             memory_estimate: AtomicU64::new(0),
+            refused_for_memory: AtomicU64::new(0),
             counters: HeadCounters::default(),
         }
     }
@@ -202,7 +209,7 @@ impl Head {
         if self
             .config
             .memory_limit
-            .is_some_and(|limit| self.memory_estimate.load(Ordering::Relaxed) >= limit)
+            .is_some_and(|limit| self.is_beyond_memory(limit))
         {
             return Err(Rejection::MemoryLimit);
         }
@@ -228,6 +235,21 @@ impl Head {
                 Ok(id)
             }
         }
+    }
+
+    /// Tells whether the head takes `limit` bytes or more. Seals and truncations may have made room since the bytes were
+    /// last added up, so refusals add them up again; not each of them, because adding up walks the head.
+    fn is_beyond_memory(&self, limit: u64) -> bool {
+        // Relaxed, all of them: the answer is an estimate.
+        if self.memory_estimate.load(Ordering::Relaxed) < limit {
+            return false;
+        }
+        let refused = self.refused_for_memory.fetch_add(1, Ordering::Relaxed);
+        if refused < self.series_count() / REFUSALS_PER_SERIES {
+            return true;
+        }
+        self.refused_for_memory.store(0, Ordering::Relaxed);
+        self.update_memory_estimate() >= limit
     }
 
     fn touch(&self, slot: u32) -> u64 {

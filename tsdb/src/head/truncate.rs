@@ -99,6 +99,7 @@ impl Head {
         // A flush up to the last commit must not make the head forget series that are still scraped.
         self.collect(boundary.min(self.max_time().saturating_sub(self.config.range_ms / 2)));
         self.update_span();
+        self.update_memory_estimate();
         self.pieces.remove_before(boundary)
     }
 

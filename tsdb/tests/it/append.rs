@@ -1,11 +1,13 @@
 //! What goes in comes out: rows, lone samples, membership changes, restarts, flushes.
 
-use tsdb::{Rejection, SeriesRef};
+use std::path::Path;
 
-use crate::support::{T0, World, labels, read};
+use tsdb::{Db, Durability, Rejection, SeriesRef, Task};
+
+use crate::support::{DIR, T0, World, labels, read};
 
 /// Appends `scrapes` scrapes of `n` series, 15 s apart from `start`.
-fn scrape(db: &tsdb::Db, n: usize, start: i64, scrapes: i64) {
+fn scrape(db: &Db, n: usize, start: i64, scrapes: i64) {
     let names: Vec<_> = (0..n)
         .map(|i| labels(&format!("metric_{i}{{job=\"a\",i=\"{i}\"}}")))
         .collect();
@@ -24,7 +26,7 @@ fn scrape(db: &tsdb::Db, n: usize, start: i64, scrapes: i64) {
     }
 }
 
-fn check(db: &tsdb::Db, n: usize, start: i64, scrapes: i64) {
+fn check(db: &Db, n: usize, start: i64, scrapes: i64) {
     let found = read(db, "{job=\"a\"}");
     assert_eq!(found.len(), n);
     for (name, samples) in found {
@@ -75,8 +77,8 @@ fn hours_of_scrapes_are_flushed_and_merged_on_the_way() {
     for hour in 0..30 {
         world.clock.set(T0 + (hour + 1) * 3_600_000);
         scrape(&db, 20, T0 + hour * 3_600_000, 240);
-        while db.step(tsdb::Task::Flush).unwrap() {}
-        db.step(tsdb::Task::Compact).unwrap();
+        while db.step(Task::Flush).unwrap() {}
+        db.step(Task::Compact).unwrap();
     }
     let stats = db.stats();
     assert!(
@@ -133,4 +135,45 @@ fn late_duplicate_and_old_samples_are_judged_one_by_one() {
     let found = read(&db, "metric_3");
     assert_eq!(found[0].1.len(), 41);
     assert_eq!(found[0].1[1], (T0 + 7_500, 1.0f64.to_bits()));
+}
+
+#[test]
+fn memory_budget_recovers_when_the_head_lets_go_whatever_the_durability() {
+    for durability in [Durability::Os, Durability::Commit] {
+        let world = World::new();
+        let options = world
+            .options()
+            .with_durability(durability)
+            .with_memory_limit(Some(3 << 20));
+        let db = Db::open(Path::new(DIR), options).unwrap();
+        let mut appender = db.appender().unwrap();
+        let mut made = Vec::new();
+        let refused = loop {
+            let name = labels(&format!("{{number=\"{}\"}}", made.len()));
+            match appender.append(&name, T0, 1.0) {
+                Ok(series) => made.push(series),
+                Err(rejection) => break rejection,
+            }
+        };
+        assert_eq!(refused, Rejection::MemoryLimit);
+        appender.commit().unwrap();
+
+        // A day later only one of them goes on; the others are flushed and forgotten, and nothing is created meanwhile.
+        let day = 24 * 3_600_000;
+        world.clock.set(T0 + day);
+        appender.append_ref(made[0], T0 + day, 2.0).unwrap();
+        assert_eq!(appender.commit().unwrap().rejected, []);
+        drop(appender);
+        while db.step(Task::Flush).unwrap() {}
+        let mut appender = db.appender().unwrap();
+        let name = labels("{number=\"another\"}");
+        assert_eq!(
+            appender.append(&name, T0 + day, 1.0).map(drop),
+            Ok(()),
+            "{} series were made, {} are left, {:?}",
+            made.len(),
+            db.stats().head_series,
+            db.stats().memory
+        );
+    }
 }
