@@ -114,10 +114,19 @@ impl Head {
         }
     }
 
+    /// Hides lone samples that a commit is about to add from those who read the head as it was before.
+    pub(crate) fn hide_lone(
+        &self,
+        sequence: u64,
+        samples: impl ExactSizeIterator<Item = (u32, Timestamp)>,
+    ) {
+        let oldest = self.readers.oldest(|| self.publisher.published());
+        self.recent.note(sequence, samples, oldest);
+    }
+
     /// Takes a lone sample up.
     pub(crate) fn apply_lone(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
-        self.lone
-            .push(slot, timestamp, value, sequence, self.publisher.published());
+        self.lone.push(slot, timestamp, value, sequence);
         self.note_time(timestamp);
     }
 

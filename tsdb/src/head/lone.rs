@@ -36,8 +36,6 @@ pub(crate) struct LoneSeries {
     open: Option<Box<OpenChunk>>,
     late: Vec<LateSample>,
     closed: Vec<Arc<ClosedChunk>>,
-    /// Samples that may not be published yet.
-    hidden: Vec<(u64, Timestamp)>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,20 +89,13 @@ impl LoneStore {
         series.newest = series.newest.max(Some(newest));
     }
 
-    /// Adds a sample. `published` is the newest sequence readers see.
-    pub(crate) fn push(
-        &self,
-        slot: u32,
-        timestamp: Timestamp,
-        value: f64,
-        sequence: u64,
-        published: u64,
-    ) {
+    /// Adds a sample.
+    pub(crate) fn push(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
         let mut stripe = self.stripe(slot).lock();
         stripe
             .entry(slot)
             .or_default()
-            .push(timestamp, value, sequence, published, self.range_ms);
+            .push(timestamp, value, sequence, self.range_ms);
     }
 
     /// Copies what a reader needs of a series.
@@ -239,18 +230,7 @@ impl LoneSeries {
         self.open.is_some() || !self.late.is_empty() || !self.closed.is_empty()
     }
 
-    fn push(
-        &mut self,
-        timestamp: Timestamp,
-        value: f64,
-        sequence: u64,
-        published: u64,
-        range_ms: i64,
-    ) {
-        if sequence > published {
-            self.hidden.retain(|&(hidden, _)| hidden > published);
-            self.hidden.push((sequence, timestamp));
-        }
+    fn push(&mut self, timestamp: Timestamp, value: f64, sequence: u64, range_ms: i64) {
         let newest = self
             .open
             .as_ref()
@@ -396,11 +376,11 @@ impl LoneSeries {
         overlaps
     }
 
-    /// Appends the samples in `range` that a reader at `published` may see, in time order.
+    /// Appends the samples in `range` whose times are not `hidden`, in time order.
     pub(crate) fn read(
         &self,
         range: TimeRange,
-        published: u64,
+        hidden: &[Timestamp],
         out: &mut Samples,
     ) -> Result<(), Malformed> {
         let start = out.len();
@@ -420,14 +400,9 @@ impl LoneSeries {
         for late in &self.late {
             decoded.push(late.timestamp, late.value);
         }
-        let is_hidden = |timestamp: Timestamp| {
-            self.hidden
-                .iter()
-                .any(|&(sequence, hidden)| hidden == timestamp && sequence > published)
-        };
-        let visible = decoded
-            .iter()
-            .filter(|sample| range.contains(sample.timestamp) && !is_hidden(sample.timestamp));
+        let visible = decoded.iter().filter(|sample| {
+            range.contains(sample.timestamp) && !hidden.contains(&sample.timestamp)
+        });
         let mut samples: Vec<_> = visible.collect();
         if !samples.is_sorted_by_key(|sample| sample.timestamp) {
             samples.sort_by_key(|sample| sample.timestamp);
@@ -496,10 +471,7 @@ impl LoneSeries {
             .iter()
             .map(|chunk| chunk.bytes.len() + size_of::<ClosedChunk>() + 16)
             .sum();
-        open + closed
-            + self.closed.capacity() * 8
-            + self.late.capacity() * size_of::<LateSample>()
-            + self.hidden.capacity() * 16
+        open + closed + self.closed.capacity() * 8 + self.late.capacity() * size_of::<LateSample>()
     }
 }
 

@@ -22,6 +22,7 @@ mod lone;
 mod pages;
 mod piece_files;
 mod publish;
+mod recent;
 mod slots;
 mod tombstones;
 mod truncate;
@@ -47,6 +48,7 @@ pub(crate) use layout::Layout;
 pub(crate) use lone::LoneStore;
 pub(crate) use piece_files::PieceFiles;
 pub(crate) use publish::Publisher;
+pub(crate) use recent::{Readers, RecentCommits};
 pub(crate) use slots::{Slot, Slots};
 pub(crate) use tombstones::HeadTombstones;
 pub(crate) use view::HeadView;
@@ -82,6 +84,10 @@ pub(crate) struct Head {
     pub(crate) groups: RwLock<Groups>,
     pub(crate) tombstones: RwLock<HeadTombstones>,
     pub(crate) lone: LoneStore,
+    /// The sequences at which the head is being read.
+    pub(crate) readers: Readers,
+    /// Lone samples that not all of them may see.
+    pub(crate) recent: RecentCommits,
     pub(crate) pieces: PieceFiles,
     pub(crate) publisher: Publisher,
     /// Below it nothing is taken in order: blocks hold it.
@@ -166,6 +172,8 @@ impl Head {
     pub(crate) fn new(config: HeadConfig, fs: Arc<dyn Fs>, dir: PathBuf) -> Self {
         Self {
             lone: LoneStore::new(config.range_ms),
+            readers: Readers::default(),
+            recent: RecentCommits::default(),
             pieces: PieceFiles::new(fs, dir, config.seals_in_memory),
             config,
             structure: Mutex::new(()),
@@ -413,7 +421,7 @@ impl Head {
             self.index.read().memory_bytes(),
             self.slots.read().memory_bytes(),
             group_bytes,
-            self.lone.memory_bytes(),
+            self.lone.memory_bytes() + self.recent.memory_bytes(),
         ]
     }
 

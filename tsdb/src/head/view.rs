@@ -19,6 +19,7 @@ use super::Head;
 use super::group::{GroupState, OpenRows};
 use super::lone::LoneSeries;
 use super::piece_files::Piece;
+use super::recent::Hidden;
 use super::tombstones::Deleted;
 
 /// Series whose content is copied at a time.
@@ -29,20 +30,45 @@ const BATCH: usize = 512;
 pub(crate) struct HeadView {
     head: Arc<Head>,
     published: u64,
+    /// Lone samples that came after it are kept apart as long as it lives.
+    _visit: Arc<Visit>,
+}
+
+/// That somebody reads the head as it was at a sequence.
+#[derive(Debug)]
+struct Visit {
+    head: Arc<Head>,
+    sequence: u64,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.head.readers.leave(self.sequence);
+    }
 }
 
 impl HeadView {
     /// Returns a view of everything that is published.
     pub(crate) fn new(head: Arc<Head>) -> Self {
-        let published = head.publisher.published();
-        Self { head, published }
+        let published = head.readers.enter(|| head.publisher.published());
+        Self::entered(head, published)
     }
 
     /// Returns a view of everything up to `sequence`, published or not.
     pub(crate) fn at(head: Arc<Head>, sequence: u64) -> Self {
+        let published = head.readers.enter(|| sequence);
+        Self::entered(head, published)
+    }
+
+    fn entered(head: Arc<Head>, published: u64) -> Self {
+        let visit = Visit {
+            head: Arc::clone(&head),
+            sequence: published,
+        };
         Self {
             head,
-            published: sequence,
+            published,
+            _visit: Arc::new(visit),
         }
     }
 
@@ -61,6 +87,7 @@ impl HeadView {
             range,
             found,
             next: 0,
+            hidden: Hidden::default(),
             batch: Vec::new().into_iter(),
         }
     }
@@ -69,8 +96,9 @@ impl HeadView {
     pub(crate) fn matching_ids(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u64>> {
         let found = self.find(matchers);
         let mut ids = Vec::new();
+        let mut hidden = Hidden::default();
         for batch in found.chunks(BATCH) {
-            let (places, series) = self.gather(batch);
+            let (places, series) = self.gather(batch, &mut hidden);
             let overlapping = places
                 .iter()
                 .zip(&series)
@@ -128,6 +156,7 @@ struct HeadCursor {
     range: TimeRange,
     found: Vec<(u32, u64)>,
     next: usize,
+    hidden: Hidden,
     batch: std::vec::IntoIter<SourceSeries>,
 }
 
@@ -141,7 +170,8 @@ impl SeriesCursor for HeadCursor {
                 return Ok(None);
             }
             let end = (self.next + BATCH).min(self.found.len());
-            let batch = self.view.copy(&self.found[self.next..end], self.range);
+            let found = &self.found[self.next..end];
+            let batch = self.view.copy(found, self.range, &mut self.hidden);
             self.next = end;
             self.batch = batch.into_iter();
         }
@@ -165,6 +195,8 @@ struct HeadSeries {
     groups: Vec<(Arc<GroupCopy>, usize)>,
     home: Option<Home>,
     lone: Option<LoneSeries>,
+    /// Times of lone samples that came after the view.
+    hidden: Box<[Timestamp]>,
     deleted: Vec<Deleted>,
 }
 
@@ -188,8 +220,13 @@ struct Place {
 
 impl HeadView {
     /// Copies what a batch of series holds; leaves out those without a sample in `range`.
-    fn copy(&self, found: &[(u32, u64)], range: TimeRange) -> Vec<SourceSeries> {
-        let (places, series) = self.gather(found);
+    fn copy(
+        &self,
+        found: &[(u32, u64)],
+        range: TimeRange,
+        hidden: &mut Hidden,
+    ) -> Vec<SourceSeries> {
+        let (places, series) = self.gather(found, hidden);
         let index = self.head.index.read();
         let mut copied = Vec::with_capacity(series.len());
         for (place, series) in places.iter().zip(series) {
@@ -203,7 +240,7 @@ impl HeadView {
         copied
     }
 
-    fn gather(&self, found: &[(u32, u64)]) -> (Vec<Place>, Vec<HeadSeries>) {
+    fn gather(&self, found: &[(u32, u64)], hidden: &mut Hidden) -> (Vec<Place>, Vec<HeadSeries>) {
         let head = &*self.head;
         let places: Vec<Place> = {
             let slots = head.slots.read();
@@ -231,6 +268,12 @@ impl HeadView {
         };
         let mut series: Vec<HeadSeries> =
             places.iter().map(|place| self.copy_alone(place)).collect();
+        hidden.update(&head.recent, self.published);
+        for (place, series) in places.iter().zip(&mut series) {
+            if series.lone.is_some() {
+                series.hidden = hidden.of(place.slot).into();
+            }
+        }
         let mut by_group: BTreeMap<u32, Vec<(usize, Option<u16>)>> = BTreeMap::new();
         for (index, place) in places.iter().enumerate() {
             for &group in &place.former {
@@ -265,6 +308,7 @@ impl HeadView {
             groups: Vec::new(),
             home: None,
             lone,
+            hidden: Box::default(),
             deleted,
         }
     }
@@ -289,6 +333,7 @@ impl HeadView {
             groups: Vec::new(),
             home: None,
             lone: head.lone.get(slot),
+            hidden: Box::default(),
             deleted,
         }];
         for group in former {
@@ -360,7 +405,7 @@ impl HeadSeries {
 
     /// Tells whether a sample may lie in `range`; cheap, so it may say yes where only absence is recorded.
     fn overlaps(&self, range: TimeRange) -> bool {
-        if self.lone.as_ref().is_some_and(|lone| lone.overlaps(range)) {
+        if self.lone_overlaps(range) {
             return true;
         }
         let in_rows = |open: &OpenRows| {
@@ -377,6 +422,18 @@ impl HeadSeries {
                     .iter()
                     .any(|piece| self.piece_overlaps(piece, *hint, range))
             })
+    }
+
+    fn lone_overlaps(&self, range: TimeRange) -> bool {
+        let Some(lone) = &self.lone else { return false };
+        if !lone.overlaps(range) {
+            return false;
+        }
+        // A series whose first samples came after the view must not show even by name.
+        let mut visible = Samples::default();
+        self.hidden.is_empty()
+            || lone.read(range, &self.hidden, &mut visible).is_err()
+            || !visible.is_empty()
     }
 
     fn piece_overlaps(&self, piece: &Piece, hint: usize, range: TimeRange) -> bool {
@@ -440,7 +497,7 @@ impl SeriesData for HeadSeries {
             let damaged = |malformed: crate::encoding::Malformed| {
                 Error::invalid(format!("lone samples in memory: {malformed}"))
             };
-            lone.read(range, self.published, out).map_err(damaged)?;
+            lone.read(range, &self.hidden, out).map_err(damaged)?;
         }
         sort_from(out, start);
         Ok(())
@@ -456,7 +513,7 @@ impl SeriesData for HeadSeries {
             let damaged = |malformed: crate::encoding::Malformed| {
                 Error::invalid(format!("lone samples in memory: {malformed}"))
             };
-            lone.read(range, self.published, &mut newest)
+            lone.read(range, &self.hidden, &mut newest)
                 .map_err(damaged)?;
         }
         Ok(newest.iter().max_by_key(|sample| sample.timestamp))

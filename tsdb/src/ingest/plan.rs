@@ -430,6 +430,13 @@ impl Committer {
     ) {
         let head = Arc::clone(&self.head);
         head.note_defined(plan.undefined.iter().copied());
+        if !plan.alone.is_empty() {
+            let samples = plan.alone.iter();
+            head.hide_lone(
+                sequence,
+                samples.map(|(slot, sample)| (*slot, sample.timestamp)),
+            );
+        }
         for &(slot, sample) in &plan.alone {
             head.apply_lone(slot, sample.timestamp, sample.value, sequence);
         }

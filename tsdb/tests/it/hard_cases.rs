@@ -216,3 +216,83 @@ fn scrape_of_more_series_than_a_group_holds_is_split() {
     assert_eq!(db.stats().samples_in_rows, 40_000);
     assert_eq!(read(&db, "metric").len(), 20_000);
 }
+
+/// Returns what a querier finds: how many samples of each series.
+fn count_through(querier: &tsdb::Querier, selector: &str) -> Vec<(String, usize)> {
+    let mut samples = tsdb::Samples::default();
+    let mut counts = Vec::new();
+    for series in querier.select(&parse_selector(selector).unwrap()).unwrap() {
+        let series = series.unwrap();
+        series.read(&mut samples).unwrap();
+        counts.push((series.labels().to_string(), samples.len()));
+    }
+    counts
+}
+
+#[test]
+fn querier_made_before_a_commit_sees_nothing_of_it() {
+    let world = World::new();
+    let db = Db::open(
+        crate::support::DIR,
+        world
+            .options()
+            .with_out_of_order_window(std::time::Duration::from_secs(3600)),
+    )
+    .unwrap();
+    // Rows, samples alone, samples that are late, and a series of its own, all in one commit.
+    let commit = |round: i64| {
+        let mut appender = db.appender().unwrap();
+        for number in 0..40 {
+            let name = labels(&format!("scraped{{number=\"{number}\"}}"));
+            appender
+                .append(&name, T0 + round * 1000, number as f64)
+                .unwrap();
+        }
+        for number in 0..5 {
+            let name = labels(&format!("alone{{number=\"{number}\"}}"));
+            let at = T0 + round * 1000 + number + 1;
+            appender.append(&name, at, number as f64).unwrap();
+            appender.append(&name, at - 500_000, number as f64).unwrap();
+        }
+        let name = labels(&format!("once{{round=\"{round}\"}}"));
+        appender.append(&name, T0 + round * 1000 + 7, 1.0).unwrap();
+        assert_eq!(appender.commit().unwrap().rejected, []);
+    };
+    for round in 0..50 {
+        commit(round);
+    }
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    let before = count_through(&querier, "{__name__=~\".+\"}");
+    assert_eq!(before.len(), 40 + 5 + 50);
+    for round in 50..300 {
+        commit(round);
+        if round % 50 == 7 {
+            let later = db.querier(TimeRange::ALL).unwrap();
+            assert_eq!(
+                count_through(&later, "alone{number=\"0\"}")[0].1,
+                2 * (round as usize + 1)
+            );
+            assert_eq!(count_through(&querier, "{__name__=~\".+\"}"), before);
+        }
+    }
+    // A flush writes blocks and waits with the truncation; a checkpoint closes what is open.
+    assert!(db.flush().unwrap().is_waiting_for_readers);
+    commit(300);
+    assert_eq!(count_through(&querier, "{__name__=~\".+\"}"), before);
+    drop(querier);
+    db.flush().unwrap();
+    let now = db.querier(TimeRange::ALL).unwrap();
+    assert_eq!(count_through(&now, "alone{number=\"0\"}")[0].1, 602);
+    drop(now);
+    drop(db);
+    let db = world.open();
+    let querier = db.querier(TimeRange::ALL).unwrap();
+    assert_eq!(count_through(&querier, "alone{number=\"0\"}")[0].1, 602);
+    let mut appender = db.appender().unwrap();
+    let late = T0 + 400_000;
+    appender
+        .append(&labels("alone{number=\"0\"}"), late, 1.0)
+        .unwrap();
+    appender.commit().unwrap();
+    assert_eq!(count_through(&querier, "alone{number=\"0\"}")[0].1, 602);
+}
