@@ -1,9 +1,15 @@
 //! Samples that are no part of a row.
 
-use crate::encoding::{ByteReader, Malformed, put_varint};
-use crate::row::{SCALE_BITS, fit, is_valid_scale, to_value};
+use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint, unzigzag, zigzag};
+use crate::row::{SCALE_BITS, SCALE_MAX, fit, is_valid_scale, to_integer, to_value};
 
-use super::{TAG_LONE, put_section};
+use super::TAG_LONE;
+
+/// Set where the id is the one before plus one, and the timestamp goes on by the step before.
+const CONTROL_NEXT: u8 = 0x80;
+
+/// What stands for [`SCALE_BITS`] in four bits.
+const CONTROL_BITS: u8 = 15;
 
 /// One sample of one series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,24 +24,96 @@ pub struct LoneSample {
 
 /// Appends a section of lone samples.
 pub fn put_lone(out: &mut Vec<u8>, samples: &[LoneSample]) {
-    put_section(out, TAG_LONE, |out| {
-        let mut id = 0u64;
-        let mut timestamp = samples.first().map_or(0, |sample| sample.timestamp);
-        out.extend_from_slice(&timestamp.to_le_bytes());
-        for sample in samples {
-            put_varint(out, sample.id.wrapping_sub(id) as i64);
-            put_varint(out, sample.timestamp.wrapping_sub(timestamp));
-            let (scale, integer) = fit(sample.value);
-            out.push(scale);
-            if scale == SCALE_BITS {
-                out.extend_from_slice(&sample.value.to_bits().to_le_bytes());
-            } else {
-                put_varint(out, integer);
-            }
-            id = sample.id;
-            timestamp = sample.timestamp;
+    let mut encoder = LoneEncoder::default();
+    for sample in samples {
+        encoder.push(sample.id, sample.timestamp, sample.value, 0);
+    }
+    encoder.put(out);
+}
+
+/// Encodes a section of lone samples; the memory is used again.
+#[derive(Debug, Default)]
+pub struct LoneEncoder {
+    payload: Vec<u8>,
+    id: u64,
+    timestamp: i64,
+    step: i64,
+}
+
+impl LoneEncoder {
+    /// Begins a new section.
+    pub fn clear(&mut self) {
+        self.payload.clear();
+        (self.id, self.timestamp, self.step) = (0, 0, 0);
+    }
+
+    /// Adds a sample and returns the scale it is written at: the hint for the next sample of that series. A wrong hint
+    /// costs time and nothing else.
+    #[inline]
+    pub fn push(&mut self, id: u64, timestamp: i64, value: f64, hint: u8) -> u8 {
+        let (scale, integer, next_hint) = scaled(value, hint);
+        let step = timestamp.wrapping_sub(self.timestamp);
+        let is_next = id == self.id.wrapping_add(1) && step == self.step;
+        let next = if is_next { CONTROL_NEXT } else { 0 };
+        if scale == SCALE_BITS {
+            self.payload.push(next | CONTROL_BITS << 3);
+            self.put_place(is_next, id, step);
+            self.payload
+                .extend_from_slice(&value.to_bits().to_le_bytes());
+        } else {
+            let number = zigzag(integer);
+            let count = (71 - number.leading_zeros()) / 8;
+            self.payload.push(next | scale << 3 | count as u8);
+            self.put_place(is_next, id, step);
+            // A copy of constant size is one instruction, one of variable size a call.
+            let end = self.payload.len() + count as usize;
+            self.payload.extend_from_slice(&number.to_le_bytes());
+            self.payload.truncate(end);
         }
-    });
+        (self.id, self.timestamp, self.step) = (id, timestamp, step);
+        next_hint
+    }
+
+    #[inline]
+    fn put_place(&mut self, is_next: bool, id: u64, step: i64) {
+        if !is_next {
+            put_varint(&mut self.payload, id.wrapping_sub(self.id) as i64);
+            put_varint(&mut self.payload, step);
+        }
+    }
+
+    /// Appends the section to a frame.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.push(TAG_LONE);
+        put_uvarint(out, self.payload.len() as u64);
+        out.extend_from_slice(&self.payload);
+    }
+}
+
+/// Returns the scale and integer of a value, and the scale to try first for the next one of its series.
+#[inline]
+fn scaled(value: f64, hint: u8) -> (u8, i64, u8) {
+    let (integer, is_exact) = to_integer(value, hint);
+    if is_exact {
+        return (hint, integer, hint);
+    }
+    scaled_anew(value, hint)
+}
+
+#[inline(never)]
+fn scaled_anew(value: f64, hint: u8) -> (u8, i64, u8) {
+    if value.is_nan() {
+        // A staleness marker says nothing of the values that may follow.
+        return (SCALE_BITS, 0, hint);
+    }
+    // What was a bit pattern mostly is one again: the ends of the scales tell without trying all of them.
+    let is_hopeless =
+        hint == SCALE_BITS && !to_integer(value, 0).1 && !to_integer(value, SCALE_MAX).1;
+    if is_hopeless {
+        return (SCALE_BITS, 0, SCALE_BITS);
+    }
+    let (scale, integer) = fit(value);
+    (scale, integer, scale)
 }
 
 /// Walks the samples of a section.
@@ -44,16 +122,17 @@ pub struct LoneReader<'a> {
     reader: ByteReader<'a>,
     id: u64,
     timestamp: i64,
+    step: i64,
 }
 
 impl<'a> LoneReader<'a> {
-    pub(super) fn new(mut reader: ByteReader<'a>) -> Result<Self, Malformed> {
-        let timestamp = reader.i64()?;
-        Ok(Self {
+    pub(super) fn new(reader: ByteReader<'a>) -> Self {
+        Self {
             reader,
             id: 0,
-            timestamp,
-        })
+            timestamp: 0,
+            step: 0,
+        }
     }
 
     /// Returns the next sample.
@@ -61,16 +140,23 @@ impl<'a> LoneReader<'a> {
         if self.reader.is_empty() {
             return Ok(None);
         }
-        self.id = self.id.wrapping_add(self.reader.varint()? as u64);
-        self.timestamp = self.timestamp.wrapping_add(self.reader.varint()?);
-        let scale = self.reader.u8()?;
-        if !is_valid_scale(scale) {
-            return Err(self.reader.malformed("unknown scale"));
-        }
-        let value = if scale == SCALE_BITS {
-            f64::from_bits(self.reader.u64()?)
+        let control = self.reader.u8()?;
+        if control & CONTROL_NEXT != 0 {
+            self.id = self.id.wrapping_add(1);
         } else {
-            to_value(self.reader.varint()?, scale)
+            self.id = self.id.wrapping_add(self.reader.varint()? as u64);
+            self.step = self.reader.varint()?;
+        }
+        self.timestamp = self.timestamp.wrapping_add(self.step);
+        let (scale, count) = (control >> 3 & 15, usize::from(control & 7));
+        let value = match scale {
+            CONTROL_BITS if count == 0 => f64::from_bits(self.reader.u64()?),
+            _ if is_valid_scale(scale) => {
+                let mut number = [0; 8];
+                number[..count].copy_from_slice(self.reader.bytes(count)?);
+                to_value(unzigzag(u64::from_le_bytes(number)), scale)
+            }
+            _ => return Err(self.reader.malformed("unknown scale")),
         };
         Ok(Some(LoneSample {
             id: self.id,

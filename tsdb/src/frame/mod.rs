@@ -12,7 +12,7 @@ mod tombstones;
 
 pub use base::{Base, put_base};
 pub use definitions::{DefinitionReader, put_definitions};
-pub use lone::{LoneReader, LoneSample, put_lone};
+pub use lone::{LoneEncoder, LoneReader, LoneSample, put_lone};
 pub use tombstones::{DeletedRange, put_tombstones, read_tombstones, write_tombstones};
 
 use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint};
@@ -107,7 +107,7 @@ fn read_section<'a>(reader: &mut ByteReader<'a>) -> Result<Section<'a>, Malforme
                 row: payload.rest(),
             })
         }
-        TAG_LONE => Section::Lone(LoneReader::new(payload)?),
+        TAG_LONE => Section::Lone(LoneReader::new(payload)),
         TAG_TOMBSTONES => Section::Tombstones(read_tombstones(&mut payload)?),
         _later => Section::Unknown,
     };

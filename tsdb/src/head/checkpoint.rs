@@ -379,7 +379,7 @@ impl Head {
         self.rescue_pieces()?;
         let mut sealer = Sealer::default();
         // Waits for a commit whose frame is in an older segment and that has yet to make its group or note its series.
-        drop(self.structure.lock());
+        drop(self.structure.write());
         for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit whose frame is in an older segment and not applied yet.
             let mut state = group.state.write();
@@ -398,7 +398,7 @@ impl Head {
                 )?;
             }
         }
-        let structure = self.structure.lock();
+        let structure = self.structure.write();
         let lone = self.encode_lone();
         let tombstones = self.tombstones_by_sequence(sequence);
         let boundary = self.boundary();

@@ -45,7 +45,7 @@ pub(crate) use apply::{ApplyReport, ReplayWork};
 pub(crate) use checkpoint::{Checkpoint, Flushed};
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
-pub(crate) use lone::LoneStore;
+pub(crate) use lone::{LoneSeries, LoneStore};
 pub(crate) use piece_files::PieceFiles;
 pub(crate) use publish::Publisher;
 pub(crate) use recent::{Readers, RecentCommits};
@@ -77,8 +77,9 @@ pub(crate) struct HeadConfig {
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) config: HeadConfig,
-    /// Held by commits that are no plain row of one group, and by whatever changes homes, layouts or groups.
-    pub(crate) structure: Mutex<()>,
+    /// Held by commits that are no plain row of one group, and by whatever changes homes, layouts or groups; shared by
+    /// commits of lone samples that change none of these.
+    pub(crate) structure: RwLock<()>,
     pub(crate) index: RwLock<MemIndex>,
     pub(crate) slots: RwLock<Slots>,
     pub(crate) groups: RwLock<Groups>,
@@ -176,7 +177,7 @@ impl Head {
             recent: RecentCommits::default(),
             pieces: PieceFiles::new(fs, dir, config.seals_in_memory),
             config,
-            structure: Mutex::new(()),
+            structure: RwLock::new(()),
             index: RwLock::new(MemIndex::new()),
             slots: RwLock::new(Slots::new()),
             groups: RwLock::default(),

@@ -23,7 +23,7 @@ impl Head {
     ) -> Result<u64> {
         self.raise_boundary(boundary);
         // Waits for a commit that looked at the boundary before it moved and has yet to make its group.
-        drop(self.structure.lock());
+        drop(self.structure.write());
         let mut sealer = Sealer::default();
         for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit that looked at the boundary before it moved.
@@ -43,7 +43,7 @@ impl Head {
                 )?;
             }
         }
-        let structure = self.structure.lock();
+        let structure = self.structure.write();
         self.lone.close_all();
         let sequence = last_sequence();
         drop(structure);
@@ -105,7 +105,7 @@ impl Head {
 
     /// Forgets groups without data and series that are in none.
     fn collect(&self, boundary: Timestamp) {
-        let structure = self.structure.lock();
+        let structure = self.structure.write();
         let dead: Vec<u32> = {
             let groups = self.groups.read();
             let is_dead = |group: &super::Group| {

@@ -8,6 +8,7 @@ use crate::head::{ApplyReport, Head, Sealer};
 use crate::row::RowEncoder;
 use crate::wal::{Appended, FrameBuffer, Wal};
 
+use super::alone::AloneScratch;
 use super::judge::Judge;
 use super::staged::Staged;
 
@@ -46,6 +47,7 @@ pub(crate) struct Committer {
     pub(super) encoder: RowEncoder,
     pub(super) row: Vec<u8>,
     pub(super) frame: FrameBuffer,
+    pub(super) alone: AloneScratch,
     pub(super) sealer: Sealer,
 }
 
@@ -58,6 +60,7 @@ impl Committer {
             encoder: RowEncoder::default(),
             row: Vec::new(),
             frame: FrameBuffer::new(),
+            alone: AloneScratch::default(),
             sealer: Sealer::default(),
         }
     }
@@ -76,13 +79,16 @@ impl Committer {
         {
             return Ok(committed);
         }
+        if let Some(committed) = self.commit_alone(staged)? {
+            return Ok(committed);
+        }
         self.commit_planned(staged)
     }
 
     /// Writes and applies tombstones.
     pub(crate) fn delete(&mut self, ranges: &[DeletedRange]) -> Result<u64> {
         let head = Arc::clone(&self.head);
-        let _structure = head.structure.lock();
+        let _structure = head.structure.write();
         let sequence = loop {
             self.frame.clear();
             put_tombstones(self.frame.out(), ranges);

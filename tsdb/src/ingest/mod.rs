@@ -7,9 +7,10 @@
 //! 4. The caller waits for what its durability asks for and publishes.
 //!
 //! The common case is one scrape of a group whose layout is exactly the staged references (`row.rs`): one comparison
-//! judges all of it, and no lock is taken but the group's. Everything else goes through `plan.rs`, one such commit at a
-//! time. After a crash [`replay`] reads the log back through the same functions of the head.
+//! judges all of it, and no lock is taken but the group's. Samples of known series that are in no group and in order
+//! are one comparison each (`alone.rs`). Everything else goes through `plan.rs`, one such commit at a time. After a crash [`replay`] reads the log back through the same functions of the head.
 
+mod alone;
 mod commit;
 mod judge;
 mod plan;

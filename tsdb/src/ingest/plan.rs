@@ -94,7 +94,7 @@ struct WrittenFrame {
 impl Committer {
     pub(super) fn commit_planned(&mut self, staged: &Staged) -> Result<Committed> {
         let head = Arc::clone(&self.head);
-        let _structure = head.structure.lock();
+        let _structure = head.structure.write();
         let mut plan = Plan::default();
         let (entries, homes) = look_up(&head, staged, &mut plan);
         let groups: Vec<(u32, Arc<Group>)> = {

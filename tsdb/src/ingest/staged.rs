@@ -102,6 +102,41 @@ impl Staged {
         self.target = None;
     }
 
+    /// Walks the samples as id, timestamp and value, in the order in which they were appended.
+    #[inline]
+    pub(super) fn samples(&self) -> impl ExactSizeIterator<Item = (u64, Timestamp, f64)> + '_ {
+        let mut runs = self.runs.iter().copied().peekable();
+        let mut timestamp = 0;
+        let samples = self.ids.iter().zip(&self.values).enumerate();
+        samples.map(move |(index, (&id, &value))| {
+            if let Some(run) = runs.next_if(|run| run.start == index) {
+                timestamp = run.timestamp;
+            }
+            (id, timestamp, value)
+        })
+    }
+
+    /// Tells whether `count` samples or more share a timestamp.
+    pub(super) fn shares_timestamp(&self, count: usize) -> bool {
+        let ends = self.runs.iter().skip(1).map(|run| run.start);
+        let lengths = self
+            .runs
+            .iter()
+            .zip(ends.chain([self.ids.len()]))
+            .map(|(run, end)| (run.timestamp, end - run.start));
+        if lengths.clone().any(|(_, length)| length >= count) {
+            return true;
+        }
+        if self.runs.is_sorted_by(|a, b| a.timestamp < b.timestamp) {
+            return false;
+        }
+        let mut lengths: Vec<(Timestamp, usize)> = lengths.collect();
+        lengths.sort_unstable();
+        lengths
+            .chunk_by(|a, b| a.0 == b.0)
+            .any(|same| same.iter().map(|(_, length)| length).sum::<usize>() >= count)
+    }
+
     /// Returns the one batch, if all samples share a timestamp.
     pub(super) fn single(&self) -> Option<Batch> {
         match *self.runs.as_slice() {

@@ -160,7 +160,7 @@ impl ChunksWriter {
                     appender.push(timestamp, value);
                 }
                 self.scratch.encoded.clear();
-                self.scratch.encoded.extend_from_slice(appender.bytes());
+                appender.write(&mut self.scratch.encoded);
                 Form::Gorilla {
                     first: timestamps[0],
                     last: timestamps[timestamps.len() - 1],

@@ -10,10 +10,11 @@ use super::reader::{Reader, Window};
 /// Most samples of one chunk: the count has 16 bits.
 pub const SAMPLES_MAX: usize = u16::MAX as usize;
 
-/// A chunk that is being written. Its bytes are complete after every sample.
+/// A chunk that is being written.
 #[derive(Debug, Clone)]
 pub struct Appender {
     stream: BitWriter,
+    count: u16,
     window: Option<Window>,
     timestamp: Timestamp,
     delta: u64,
@@ -21,15 +22,14 @@ pub struct Appender {
 }
 
 // One per series in memory.
-const _: () = assert!(size_of::<Appender>() <= 64);
+const _: () = assert!(size_of::<Appender>() <= 72);
 
 impl Appender {
-    /// Returns an empty chunk.
-    pub fn new() -> Self {
-        let mut bytes = Vec::with_capacity(FIRST_CAPACITY);
-        bytes.extend_from_slice(&[0; COUNT_BYTES]);
+    /// Returns an empty chunk, which takes no memory of its own yet.
+    pub const fn new() -> Self {
         Self {
-            stream: BitWriter { bytes, free: 0 },
+            stream: BitWriter::new(),
+            count: 0,
             window: None,
             timestamp: 0,
             delta: 0,
@@ -40,17 +40,14 @@ impl Appender {
     /// Reads a chunk to its end to go on appending to it, as if it had never been put aside.
     pub fn resume(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes)?;
-        while reader.advance()?.is_some() {}
+        let mut count = 0;
+        while reader.advance()?.is_some() {
+            count += 1;
+        }
         let len_bits = reader.finish()?;
-        // What is kept of the last byte is known to be followed by zeros: `finish` has looked.
-        let len = len_bits.div_ceil(8);
-        let mut kept = Vec::with_capacity(len.max(FIRST_CAPACITY));
-        kept.extend_from_slice(&bytes[..len]);
         Ok(Self {
-            stream: BitWriter {
-                bytes: kept,
-                free: (len * 8 - len_bits) as u8,
-            },
+            stream: BitWriter::resume(&bytes[COUNT_BYTES..], len_bits - 8 * COUNT_BYTES),
+            count,
             window: reader.window,
             timestamp: reader.timestamp,
             delta: reader.delta,
@@ -64,36 +61,40 @@ impl Appender {
     /// # Panics
     ///
     /// If the chunk holds [`SAMPLES_MAX`] samples: a count that wraps would lose them all.
+    #[inline]
     pub fn push(&mut self, timestamp: Timestamp, value: f64) {
-        let count = self.count();
-        assert!(
-            count < SAMPLES_MAX,
-            "a Gorilla chunk holds no more than {SAMPLES_MAX} samples"
-        );
         let value_bits = value.to_bits();
         let delta = timestamp.wrapping_sub(self.timestamp) as u64;
-        match count {
-            // `FIRST_CAPACITY` has room for these, so that nothing grows here.
-            0 => {
-                put_varint(&mut self.stream.bytes, timestamp);
-                self.stream
-                    .bytes
-                    .extend_from_slice(&value_bits.to_be_bytes());
-            }
-            1 => {
-                put_uvarint(&mut self.stream.bytes, delta);
-                self.put_behind((0, 0), value_bits);
-                self.delta = delta;
-            }
-            _ => {
-                let head = self.time_bits(delta.wrapping_sub(self.delta) as i64);
-                self.put_behind(head, value_bits);
-                self.delta = delta;
-            }
+        if self.count < 2 {
+            self.push_head(timestamp, delta, value_bits);
+        } else {
+            assert!(
+                self.count() < SAMPLES_MAX,
+                "a Gorilla chunk holds no more than {SAMPLES_MAX} samples"
+            );
+            let head = self.time_bits(delta.wrapping_sub(self.delta) as i64);
+            self.put_behind(head, value_bits);
+            self.delta = delta;
         }
+        self.count += 1;
         self.timestamp = timestamp;
         self.value_bits = value_bits;
-        self.stream.bytes[..COUNT_BYTES].copy_from_slice(&(count as u16 + 1).to_be_bytes());
+    }
+
+    /// Appends the first or the second sample, whose times are whole bytes.
+    #[inline(never)]
+    fn push_head(&mut self, timestamp: Timestamp, delta: u64, value_bits: u64) {
+        let mut time = Vec::with_capacity(10);
+        if self.count == 0 {
+            put_varint(&mut time, timestamp);
+            self.stream.put_bytes(&time);
+            self.stream.put(value_bits, 64);
+        } else {
+            put_uvarint(&mut time, delta);
+            self.stream.put_bytes(&time);
+            self.put_behind((0, 0), value_bits);
+            self.delta = delta;
+        }
     }
 
     /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
@@ -143,20 +144,28 @@ impl Appender {
 
     /// Returns the number of samples.
     pub fn count(&self) -> usize {
-        match self.stream.bytes.first_chunk() {
-            Some(count) => usize::from(u16::from_be_bytes(*count)),
-            None => 0,
-        }
+        usize::from(self.count)
     }
 
-    /// Returns the chunk as it is now.
-    pub fn bytes(&self) -> &[u8] {
-        &self.stream.bytes
+    /// Returns how many bytes the chunk takes as it is now.
+    pub fn len(&self) -> usize {
+        COUNT_BYTES + self.stream.len()
+    }
+
+    /// Tells whether the chunk has no sample.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Appends the chunk as it is now to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.count.to_be_bytes());
+        self.stream.write(out);
     }
 
     /// Returns the newest sample.
     pub fn last(&self) -> Option<Sample> {
-        (self.count() > 0).then(|| Sample {
+        (self.count > 0).then(|| Sample {
             timestamp: self.timestamp,
             value: f64::from_bits(self.value_bits),
         })
@@ -164,12 +173,14 @@ impl Appender {
 
     /// Returns how much memory the chunk holds on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.stream.bytes.capacity()
+        self.stream.heap_bytes()
     }
 
     /// Closes the chunk and returns its bytes without slack.
     pub fn finish(self) -> Box<[u8]> {
-        self.stream.bytes.into_boxed_slice()
+        let mut bytes = Vec::with_capacity(self.len());
+        self.write(&mut bytes);
+        bytes.into_boxed_slice()
     }
 }
 
@@ -180,6 +191,3 @@ impl Default for Appender {
 }
 
 pub(super) const COUNT_BYTES: usize = 2;
-
-/// Room for what is written in whole bytes, 2 + 10 + 8 + 10, and a few samples that do not change.
-const FIRST_CAPACITY: usize = 32;

@@ -1,65 +1,101 @@
 //! Bits, most significant first, written to and read from bytes.
 
-/// Appends bits to bytes. The last byte is always padded with zeros, so the bytes are a valid stream at any time.
-#[derive(Debug, Clone, Default)]
+/// Appends bits to bytes.
+///
+/// The newest bits stay in a word beside the length of the bytes: a chunk takes two or three bytes a sample, so the
+/// memory behind most samples is not touched at all.
+#[derive(Debug, Clone)]
 pub(super) struct BitWriter {
-    pub(super) bytes: Vec<u8>,
-    /// Unused low bits of the last byte, 0 to 7.
-    pub(super) free: u8,
+    /// Whole words, most significant byte first.
+    bytes: Vec<u8>,
+    /// Bits behind those, from the most significant on; the others are zero.
+    word: u64,
+    /// How many, at most 63.
+    used: u8,
 }
 
 impl BitWriter {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            word: 0,
+            used: 0,
+        }
+    }
+
+    /// Goes on behind the first `len_bits` bits of `bytes`; what follows them must be zero.
+    pub(super) fn resume(bytes: &[u8], len_bits: usize) -> Self {
+        let whole = len_bits / 64 * 8;
+        let mut word = [0; 8];
+        let rest = bytes.get(whole..len_bits.div_ceil(8)).unwrap_or_default();
+        for (to, &from) in word.iter_mut().zip(rest) {
+            *to = from;
+        }
+        Self {
+            bytes: bytes[..whole].to_vec(),
+            word: u64::from_be_bytes(word),
+            used: (len_bits % 64) as u8,
+        }
+    }
+
     /// Appends the low `count` bits of `bits`, 1 to 64; the others must be zero.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, count: u32) {
-        let free = u32::from(self.free);
-        if count <= free {
-            self.or_last((bits << (free - count)) as u8);
-            self.free = (free - count) as u8;
-            return;
+        let room = 64 - u32::from(self.used);
+        if count < room {
+            self.word |= bits << (room - count);
+            self.used += count as u8;
+        } else {
+            let left = count - room;
+            self.push_word(self.word | bits >> left);
+            // Two shifts, because one by 64 is none.
+            self.word = bits << 1 << (63 - left);
+            self.used = left as u8;
         }
-        let rest = count - free;
-        if free > 0 {
-            self.or_last((bits >> rest) as u8);
-        }
-        let len = rest.div_ceil(8);
-        self.extend_partly(&(bits << (64 - rest)).to_be_bytes(), len as usize);
-        self.free = (len * 8 - rest) as u8;
     }
 
-    /// Appends the first `len` of eight bytes.
-    #[inline]
-    fn extend_partly(&mut self, bytes: &[u8; 8], len: usize) {
-        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
-            return self.extend(&bytes[..len]);
+    /// Appends whole bytes.
+    pub(super) fn put_bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.put(u64::from(byte), 8);
         }
-        // A copy of constant size is one instruction, one of variable size a call.
-        let end = self.bytes.len() + len;
-        self.bytes.extend_from_slice(bytes);
-        self.bytes.truncate(end);
-    }
-
-    /// Appends whole bytes; the stream must be at a byte boundary.
-    pub(super) fn extend(&mut self, bytes: &[u8]) {
-        if self.bytes.capacity() - self.bytes.len() < bytes.len() {
-            // An open chunk sits in memory once per series: growing by a quarter wastes an eighth on average, where
-            // the doubling of `Vec` would waste a third.
-            let step = (self.bytes.len() / 4).clamp(GROWTH_MIN, GROWTH_MAX);
-            self.bytes.reserve_exact(step.max(bytes.len()));
-        }
-        self.bytes.extend_from_slice(bytes);
     }
 
     #[inline]
-    fn or_last(&mut self, bits: u8) {
-        if let Some(last) = self.bytes.last_mut() {
-            *last |= bits;
+    fn push_word(&mut self, word: u64) {
+        if self.bytes.len() == self.bytes.capacity() {
+            self.grow();
         }
+        self.bytes.extend_from_slice(&word.to_be_bytes());
+    }
+
+    /// An open chunk sits in memory once per series: small steps waste little where the doubling of `Vec` would waste a
+    /// third, and chunks of the usual length grow four times.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let step = self.bytes.len().clamp(GROWTH_MIN, GROWTH_MAX);
+        self.bytes.reserve_exact(step);
+    }
+
+    /// Returns how many bytes the bits take, the last one padded with zeros.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + usize::from(self.used).div_ceil(8)
+    }
+
+    /// Appends the bits to `out`, the last byte padded with zeros.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(&self.word.to_be_bytes()[..usize::from(self.used).div_ceil(8)]);
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 
-const GROWTH_MIN: usize = 16;
-const GROWTH_MAX: usize = 256;
+const GROWTH_MIN: usize = 40;
+const GROWTH_MAX: usize = 80;
 
 /// Reads bits from bytes by their position. Reading past the end gives zeros; [`BitReader::is_overrun`] tells
 /// afterwards, so that a sample needs one check instead of one per field.
@@ -158,17 +194,20 @@ mod tests {
         for offset in 1..=16 {
             for width in 1..=64 {
                 let bits = 0xdead_beef_0bad_cafe >> (64 - width);
-                let mut writer = BitWriter::default();
+                let mut writer = BitWriter::new();
                 writer.put(1, offset);
                 writer.put(bits, width);
                 writer.put(1, 1);
 
-                let mut reader = BitReader::new(&writer.bytes, 0);
+                let mut bytes = Vec::new();
+                writer.write(&mut bytes);
+                assert_eq!(bytes.len(), writer.len());
+                let mut reader = BitReader::new(&bytes, 0);
                 assert_eq!(reader.take(offset), 1);
                 assert_eq!(reader.take(width), bits);
                 assert_eq!(reader.take(1), 1);
                 assert!(!reader.is_overrun());
-                assert_eq!(reader.remaining(), usize::from(writer.free));
+                assert!(reader.remaining() < 8);
             }
         }
     }
@@ -191,13 +230,10 @@ mod tests {
 
     #[test]
     fn open_chunk_grows_in_small_steps() {
-        let mut writer = BitWriter::default();
+        let mut writer = BitWriter::new();
         for _ in 0..10_000 {
             writer.put(0x1ff, 9);
-            assert!(
-                writer.bytes.capacity()
-                    <= writer.bytes.len() + writer.bytes.len().div_ceil(4).max(16)
-            );
+            assert!(writer.heap_bytes() <= writer.len() + GROWTH_MAX);
         }
     }
 }

@@ -15,7 +15,10 @@ fn encode(samples: &[Sample]) -> Vec<u8> {
     }
     assert_eq!(appender.count(), samples.len());
     assert_eq!(appender.last(), samples.last().copied());
-    appender.bytes().to_vec()
+    let mut bytes = Vec::new();
+    appender.write(&mut bytes);
+    assert_eq!(bytes.len(), appender.len());
+    bytes
 }
 
 fn decode_vec(bytes: &[u8]) -> Vec<Sample> {
@@ -180,7 +183,7 @@ fn window_before_any_was_written_means_all_bits() {
     appender.push(1_045, 1.5);
     appender.push(1_060, -3.25);
     let more = [&expected[..], &[sample(1_045, 1.5), sample(1_060, -3.25)]].concat();
-    assert_eq!(decode_vec(appender.bytes()), more);
+    assert_eq!(decode_vec(&appender.finish()), more);
 }
 
 #[test]
@@ -202,7 +205,7 @@ fn zero_byte_that_prometheus_leaves_is_accepted_and_not_kept() {
     let bytes = encode(&typical());
     let with_byte = [&bytes[..], &[0]].concat();
     assert_eq!(decode_vec(&with_byte), typical());
-    assert_eq!(Appender::resume(&with_byte).unwrap().bytes(), bytes);
+    assert_eq!(*Appender::resume(&with_byte).unwrap().finish(), bytes);
 
     assert!(decode(&[&bytes[..], &[0, 0]].concat(), &mut Samples::default()).is_err());
     assert!(decode(&[&bytes[..], &[1]].concat(), &mut Samples::default()).is_err());
@@ -270,7 +273,7 @@ proptest! {
         for sample in &samples[at..] {
             appender.push(sample.timestamp, sample.value);
         }
-        prop_assert_eq!(appender.bytes(), encode(&samples));
+        prop_assert_eq!(&*appender.finish(), encode(&samples));
     }
 
     #[test]

@@ -1,0 +1,379 @@
+//! Samples that are in no row: each series has streamed chunks of its own.
+//!
+//! 1. Series lie in pages by slot, so a commit finds them without hashing, and series that were created together lie
+//!    together. Pages belong to stripes, each with a lock: readers of some series do not wait for writers of others.
+//! 2. A commit reserves the times it brings ([`LoneSeries::reserve`]), writes its frame, and adds its samples
+//!    ([`LoneSeries::push`]); no lock is held in between.
+//! 3. In order, samples go to an open Gorilla chunk; what is older than its newest sample goes to a short sorted buffer
+//!    that becomes a chunk when it is full. No chunk crosses a boundary of the block range, so a flush drops whole chunks.
+//!
+//! A timestamp stands once in a series: whoever adds a sample has looked first.
+
+mod series;
+mod stored;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::encoding::Malformed;
+use crate::time::{TimeRange, Timestamp};
+
+pub(crate) use series::LoneSeries;
+
+/// More stripes than threads that write, so that they seldom meet.
+const STRIPES: usize = 64;
+
+/// Slots of a page: about a scraped target.
+const PAGE: usize = 1024;
+
+/// No series of the page has this place.
+const NO_PLACE: u16 = u16::MAX;
+
+/// All lone samples.
+#[derive(Debug)]
+pub(crate) struct LoneStore {
+    range_ms: i64,
+    /// Taken after groups' locks, one at a time, and held for no I/O.
+    stripes: Box<[Mutex<Stripe>]>,
+}
+
+/// Every [`STRIPES`]th page.
+#[derive(Debug, Default)]
+struct Stripe {
+    pages: Vec<Option<Box<Page>>>,
+}
+
+/// The series of a run of slots.
+#[derive(Debug)]
+struct Page {
+    /// Where in `series` a slot's is: most series are in rows only and take two bytes here.
+    places: [u16; PAGE],
+    series: Vec<LoneSeries>,
+    free: Vec<u16>,
+}
+
+impl Page {
+    fn new() -> Self {
+        Self {
+            places: [NO_PLACE; PAGE],
+            series: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    fn get(&self, slot: u32) -> Option<&LoneSeries> {
+        self.series
+            .get(usize::from(self.places[slot as usize % PAGE]))
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut LoneSeries> {
+        self.series
+            .get_mut(usize::from(self.places[slot as usize % PAGE]))
+    }
+
+    #[inline]
+    fn series(&mut self, slot: u32) -> &mut LoneSeries {
+        let mut place = self.places[slot as usize % PAGE];
+        if place == NO_PLACE {
+            place = self.add(slot);
+        }
+        &mut self.series[usize::from(place)]
+    }
+
+    #[cold]
+    fn add(&mut self, slot: u32) -> u16 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.series.push(LoneSeries::default());
+            (self.series.len() - 1) as u16
+        });
+        self.places[slot as usize % PAGE] = place;
+        place
+    }
+
+    fn remove(&mut self, slot: u32) {
+        let place = std::mem::replace(&mut self.places[slot as usize % PAGE], NO_PLACE);
+        if let Some(series) = self.series.get_mut(usize::from(place)) {
+            *series = LoneSeries::default();
+            self.free.push(place);
+        }
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&mut LoneSeries) -> bool) {
+        for at in 0..PAGE as u32 {
+            if self.get_mut(at).is_some_and(|series| !keep(series)) {
+                self.remove(at);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.series.len() == self.free.len()
+    }
+}
+
+impl Stripe {
+    fn page(&self, slot: u32) -> Option<&Page> {
+        self.pages.get(place_of_page(slot))?.as_deref()
+    }
+
+    fn page_mut(&mut self, slot: u32) -> Option<&mut Page> {
+        self.pages.get_mut(place_of_page(slot))?.as_deref_mut()
+    }
+
+    #[inline]
+    fn series(&mut self, slot: u32) -> &mut LoneSeries {
+        let at = place_of_page(slot);
+        if self.pages.len() <= at {
+            self.pages.resize_with(at + 1, || None);
+        }
+        self.pages[at]
+            .get_or_insert_with(|| Box::new(Page::new()))
+            .series(slot)
+    }
+}
+
+fn stripe_of(slot: u32) -> usize {
+    slot as usize / PAGE % STRIPES
+}
+
+fn place_of_page(slot: u32) -> usize {
+    slot as usize / PAGE / STRIPES
+}
+
+/// Goes from series to series and holds the lock of one stripe at a time.
+#[derive(Debug)]
+pub(crate) struct LoneCursor<'a> {
+    store: &'a LoneStore,
+    stripe: usize,
+    guard: Option<MutexGuard<'a, Stripe>>,
+}
+
+impl LoneCursor<'_> {
+    /// Returns the series in a slot; one that has no lone samples begins without any.
+    #[inline]
+    pub(crate) fn series(&mut self, slot: u32) -> &mut LoneSeries {
+        let stripe = stripe_of(slot);
+        if stripe != self.stripe {
+            // Before the next one is locked: whoever holds two may meet somebody who holds them the other way round.
+            self.guard = None;
+            self.stripe = stripe;
+        }
+        let store = self.store;
+        self.guard
+            .get_or_insert_with(|| store.stripes[stripe].lock())
+            .series(slot)
+    }
+}
+
+impl LoneStore {
+    pub(crate) fn new(range_ms: i64) -> Self {
+        Self {
+            range_ms,
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn stripe(&self, slot: u32) -> MutexGuard<'_, Stripe> {
+        self.stripes[stripe_of(slot)].lock()
+    }
+
+    /// Returns a cursor, which holds no lock yet.
+    pub(crate) fn cursor(&self) -> LoneCursor<'_> {
+        LoneCursor {
+            store: self,
+            stripe: 0,
+            guard: None,
+        }
+    }
+
+    pub(crate) fn range_ms(&self) -> i64 {
+        self.range_ms
+    }
+
+    /// Returns the timestamp of a series' newest lone sample, or of its newest row in a group it left.
+    pub(crate) fn newest(&self, slot: u32) -> Option<Timestamp> {
+        self.stripe(slot).page(slot)?.get(slot)?.newest()
+    }
+
+    /// Notes that a series without a home has samples up to `newest`; [`i64::MIN`] for none.
+    pub(crate) fn note_newest(&self, slot: u32, newest: Timestamp) {
+        if newest != i64::MIN {
+            self.stripe(slot).series(slot).note_newest(newest);
+        }
+    }
+
+    /// Adds a sample.
+    pub(crate) fn push(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
+        let mut stripe = self.stripe(slot);
+        stripe
+            .series(slot)
+            .push(timestamp, value, sequence, self.range_ms);
+    }
+
+    /// Copies what a reader needs of a series.
+    pub(crate) fn get(&self, slot: u32) -> Option<LoneSeries> {
+        let stripe = self.stripe(slot);
+        let series = stripe.page(slot)?.get(slot)?;
+        series.has_samples().then(|| series.clone())
+    }
+
+    /// Tells whether a series has lone samples or a floor that is not below `boundary`.
+    pub(crate) fn is_needed(&self, slot: u32, boundary: Timestamp) -> bool {
+        let stripe = self.stripe(slot);
+        let series = stripe.page(slot).and_then(|page| page.get(slot));
+        series.is_some_and(|series| series.is_needed(boundary))
+    }
+
+    /// Forgets a series.
+    pub(crate) fn remove(&self, slot: u32) {
+        if let Some(page) = self.stripe(slot).page_mut(slot) {
+            page.remove(slot);
+        }
+    }
+
+    /// Removes samples of a series inside a closed interval.
+    pub(crate) fn delete(
+        &self,
+        slot: u32,
+        first: Timestamp,
+        last: Timestamp,
+    ) -> Result<(), Malformed> {
+        let mut stripe = self.stripe(slot);
+        match stripe.page_mut(slot).and_then(|page| page.get_mut(slot)) {
+            Some(series) => series.delete(first, last, self.range_ms),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes every open chunk and late buffer, so that later samples go to chunks of their own.
+    pub(crate) fn close_all(&self) {
+        for stripe in &self.stripes {
+            for page in stripe.lock().pages.iter_mut().flatten() {
+                page.series
+                    .iter_mut()
+                    .for_each(|series| series.close_all(self.range_ms));
+            }
+        }
+    }
+
+    /// Drops closed chunks that lie before `boundary` and hold nothing after `sequence`.
+    pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) {
+        for stripe in &self.stripes {
+            for place in &mut stripe.lock().pages {
+                let Some(page) = place else { continue };
+                page.retain(|series| {
+                    series.truncate(boundary, sequence);
+                    series.is_needed(boundary)
+                });
+                if page.is_empty() {
+                    *place = None;
+                }
+            }
+        }
+    }
+
+    /// Returns the spans of time that lone samples before `boundary` lie in.
+    pub(crate) fn ranges_before(&self, boundary: Timestamp) -> Vec<TimeRange> {
+        let mut ranges = Vec::new();
+        self.for_each(|_, series| {
+            series.for_each_span(|first, _| {
+                let range = TimeRange::aligned(first, self.range_ms);
+                if first < boundary && !ranges.contains(&range) {
+                    ranges.push(range);
+                }
+            });
+        });
+        ranges
+    }
+
+    /// Returns the first and last timestamp of all lone samples.
+    pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let mut span: Option<(Timestamp, Timestamp)> = None;
+        self.for_each(|_, series| {
+            series.for_each_span(|first, last| {
+                span = Some(span.map_or((first, last), |(low, high)| {
+                    (low.min(first), high.max(last))
+                }));
+            });
+        });
+        span
+    }
+
+    /// Calls `visit` with each series that has samples or a floor, in the same order every time.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(u32, &LoneSeries)) {
+        for (number, stripe) in self.stripes.iter().enumerate() {
+            for (at, page) in stripe.lock().pages.iter().enumerate() {
+                let Some(page) = page else { continue };
+                let first = (at * STRIPES + number) * PAGE;
+                for slot in (first..first + PAGE).map(|slot| slot as u32) {
+                    if let Some(series) = page.get(slot) {
+                        visit(slot, series);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts a series back that a checkpoint stored.
+    pub(crate) fn restore(&self, slot: u32, series: LoneSeries) {
+        *self.stripe(slot).series(slot) = series;
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let mut bytes = self.stripes.len() * size_of::<Mutex<Stripe>>();
+        for stripe in &self.stripes {
+            let stripe = stripe.lock();
+            bytes += stripe.pages.capacity() * size_of::<usize>();
+            for page in stripe.pages.iter().flatten() {
+                bytes += size_of::<Page>() + page.series.capacity() * size_of::<LoneSeries>();
+                bytes += page
+                    .series
+                    .iter()
+                    .map(LoneSeries::heap_bytes)
+                    .sum::<usize>();
+            }
+        }
+        bytes
+    }
+
+    /// Returns the number of chunks.
+    pub(crate) fn chunk_count(&self) -> usize {
+        let mut chunks = 0;
+        self.for_each(|_, series| chunks += series.chunk_count());
+        chunks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_of_all_pages_and_stripes_are_kept_apart_and_come_in_order() {
+        let store = LoneStore::new(7_200_000);
+        let slots: Vec<u32> = (0..200u32).map(|number| number * 977 % 200_003).collect();
+        let mut cursor = store.cursor();
+        for &slot in &slots {
+            cursor.series(slot).note_newest(i64::from(slot) + 1);
+        }
+        drop(cursor);
+        for &slot in &slots {
+            assert_eq!(store.newest(slot), Some(i64::from(slot) + 1));
+        }
+        let mut seen = Vec::new();
+        store.for_each(|slot, _| seen.push(slot));
+        seen.sort_unstable();
+        let mut expected = slots.clone();
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
+        store.remove(slots[7]);
+        assert_eq!(store.newest(slots[7]), None);
+        store.truncate(i64::MAX, 0);
+        assert_eq!(store.newest(slots[8]), None);
+        assert!(
+            store
+                .stripes
+                .iter()
+                .all(|stripe| stripe.lock().pages.iter().all(Option::is_none))
+        );
+    }
+}
