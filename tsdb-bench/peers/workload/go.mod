@@ -1,0 +1,5 @@
+module tsdb-bench/peers/workload
+
+go 1.26
+
+require github.com/klauspost/compress v1.20.0
