@@ -11,7 +11,7 @@ pub const METRICS: u64 = 40;
 /// Pods of a node.
 pub const PODS: u64 = 60;
 
-/// Series of a target.
+/// Series of a target, unless told otherwise.
 pub const TARGET_SERIES: u64 = 1000;
 
 /// Milliseconds between scrapes, unless told otherwise.
@@ -144,6 +144,8 @@ pub struct Shape {
     pub arrival: Arrival,
     /// How many in 100,000 series are replaced at each scrape.
     pub churn: u64,
+    /// Series of a target.
+    pub group: u64,
 }
 
 /// What the values of a run are.
@@ -173,6 +175,7 @@ impl Shape {
             values: Values::Metrics,
             arrival: Arrival::Scrape,
             churn: 0,
+            group: TARGET_SERIES,
         }
     }
 
@@ -288,9 +291,9 @@ impl Checksum {
 pub fn checksum(shape: &Shape, series: u64, scrapes: u64, stale: f64) -> Checksum {
     let mut checksum = Checksum::default();
     let mut values = Vec::new();
-    for target in 0..series.div_ceil(TARGET_SERIES) {
-        let first = target * TARGET_SERIES;
-        let count = (series - first).min(TARGET_SERIES) as usize;
+    for target in 0..series.div_ceil(shape.group) {
+        let first = target * shape.group;
+        let count = (series - first).min(shape.group) as usize;
         let mut walk = Walk::new(first, count, shape.values);
         values.resize(count, 0.0);
         for scrape in 0..scrapes {

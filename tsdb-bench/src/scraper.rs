@@ -7,7 +7,7 @@ use std::time::Duration;
 use tsdb::{Appender, Background, Db, Durability, Labels, ManualClock, Options, SeriesRef, Target};
 
 use crate::Result;
-use crate::cluster::{METRICS, Pod, Shape, TARGET_SERIES, Walk, metric};
+use crate::cluster::{METRICS, Pod, Shape, Walk, metric};
 
 /// Noon of a day that begins a block range.
 pub const START_MS: i64 = 1_795_305_600_000;
@@ -54,8 +54,8 @@ impl Scraper {
             values: Vec::new(),
             next: 1,
         };
-        for number in 0..series.div_ceil(TARGET_SERIES) {
-            let numbers = number * TARGET_SERIES..series.min((number + 1) * TARGET_SERIES);
+        for number in 0..series.div_ceil(shape.group) {
+            let numbers = number * shape.group..series.min((number + 1) * shape.group);
             let count = (numbers.end - numbers.start) as usize;
             let mut walk = Walk::new(numbers.start, count, shape.values);
             scraper.values.resize(count, 0.0);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tsdb::{Appender, Db, Labels, ManualClock, Options, SeriesRef, Target, Task};
-use tsdb_bench::cluster::{Arrival, METRICS, Pod, Shape, TARGET_SERIES, Walk, metric, parse_line};
+use tsdb::{Appender, Background, Db, Labels, ManualClock, Options, SeriesRef, Target, Task};
+use tsdb_bench::cluster::{Arrival, METRICS, Pod, Shape, Walk, metric, parse_line};
 use tsdb_bench::json::Line;
 use tsdb_bench::measure::{Latencies, Stopwatch, peak_kb, resident_kb};
 use tsdb_bench::{Error, Result};
@@ -27,6 +27,7 @@ pub struct Plan<'a> {
     pub shape: Shape,
     pub ending: Ending,
     pub steps: Steps,
+    pub compaction: bool,
 }
 
 /// How a run ends.
@@ -43,6 +44,8 @@ pub enum Steps {
     Data,
     /// Nothing.
     Wall,
+    /// Nothing, and the database has no threads either: all stays in the head and in the log.
+    None,
 }
 
 /// Ten years, so that nothing is too old.
@@ -54,7 +57,11 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
     let options = Options::default()
         .with_clock(Arc::clone(&clock) as Arc<_>)
         .with_retention(Some(RETENTION))
-        .with_compaction(false)
+        .with_compaction(plan.compaction)
+        .with_background(match plan.steps {
+            Steps::Data | Steps::Wall => Background::Threads,
+            Steps::None => Background::Manual,
+        })
         .with_listener(Some(Arc::new(report)));
     let db = Db::open(plan.dir, options)?;
     let run = Run {
@@ -65,12 +72,11 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
     };
 
     let mut workers = run.workers();
-    let text = std::fs::read_to_string(plan.file)?;
-    let offsets = target_offsets(&text, plan.series)?;
+    let file = SeriesFile::read(plan)?;
     let watch = Stopwatch::start();
-    for_each(&mut workers, |worker| worker.create(&run, &text, &offsets))?;
+    for_each(&mut workers, |worker| worker.create(&run, &file))?;
     let create = watch.spent();
-    drop((text, offsets));
+    drop(file);
     let definition_bytes = db.stats().log_definition_bytes;
 
     let watch = Stopwatch::start();
@@ -116,6 +122,7 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
         .count("samples_in_rows", stats.samples_in_rows)
         .count("samples_alone", stats.samples_alone)
         .count("flushes", stats.flushes)
+        .count("merges", stats.merges)
         .count("checkpoints", stats.checkpoints);
     drop(workers);
     match plan.ending {
@@ -146,9 +153,9 @@ impl Run<'_> {
     /// Deals the targets out round robin.
     fn workers(&self) -> Vec<Worker> {
         let mut workers: Vec<Worker> = (0..self.plan.workers).map(Worker::new).collect();
-        for number in 0..self.plan.series.div_ceil(TARGET_SERIES) {
-            let first = number * TARGET_SERIES;
-            let count = (self.plan.series - first).min(TARGET_SERIES) as usize;
+        for number in 0..self.plan.series.div_ceil(self.plan.shape.group) {
+            let first = number * self.plan.shape.group;
+            let count = (self.plan.series - first).min(self.plan.shape.group) as usize;
             let target = ScrapedTarget {
                 number,
                 first,
@@ -201,7 +208,7 @@ impl Worker {
     }
 
     /// Appends scrape 0 by labels.
-    fn create(&mut self, run: &Run<'_>, text: &str, offsets: &[usize]) -> Result<()> {
+    fn create(&mut self, run: &Run<'_>, file: &SeriesFile) -> Result<()> {
         let shape = &run.plan.shape;
         let mut appender = run.db.appender()?;
         for target in &mut self.targets {
@@ -210,17 +217,25 @@ impl Worker {
             self.values.resize(count, 0.0);
             target.walk.scrape(0, &mut self.values);
             target.name(shape, &mut appender);
-            let lines = text
-                .get(offsets[target.number as usize]..)
-                .ok_or("an offset outside the file")?
-                .lines();
-            for (place, (line, value)) in lines.zip(&self.values).enumerate() {
-                let labels = Labels::from_pairs(parse_line(line))?;
-                target.series.push(appender.append(
-                    &labels,
-                    shape.sample_timestamp(timestamp, place),
-                    *value,
-                )?);
+            let values = self.values.iter().enumerate();
+            let mut append = |labels: &Labels, place, value| {
+                let timestamp = shape.sample_timestamp(timestamp, place);
+                appender.append(labels, timestamp, value)
+            };
+            match file.lines(target.number)? {
+                Some(lines) => {
+                    for (line, (place, value)) in lines.zip(values) {
+                        let labels = Labels::from_pairs(parse_line(line))?;
+                        target.series.push(append(&labels, place, *value)?);
+                    }
+                }
+                None => {
+                    for (number, (place, value)) in (target.first..).zip(values) {
+                        let pod = Pod::new(number / METRICS);
+                        let labels = Labels::from_pairs(pod.labels(&metric(number % METRICS)))?;
+                        target.series.push(append(&labels, place, *value)?);
+                    }
+                }
             }
             commit(&mut appender, count)?;
         }
@@ -317,24 +332,48 @@ fn commit(appender: &mut Appender, expected: usize) -> Result<()> {
     Ok(())
 }
 
-/// Returns where the lines of each target begin.
-fn target_offsets(text: &str, series: u64) -> Result<Vec<usize>> {
-    let mut offsets = Vec::new();
-    let mut number = 0;
-    let mut offset = 0;
-    for line in text.split_inclusive('\n').take(series as usize) {
-        if number % TARGET_SERIES == 0 {
-            offsets.push(offset);
+/// The text of all series, and where the lines of each target begin; nothing, if labels are made as they are needed.
+struct SeriesFile {
+    text: String,
+    offsets: Vec<usize>,
+}
+
+impl SeriesFile {
+    fn read(plan: &Plan<'_>) -> Result<Self> {
+        let (mut text, mut offsets) = (String::new(), Vec::new());
+        if plan.file == Path::new("-") {
+            return Ok(Self { text, offsets });
         }
-        number += 1;
-        offset += line.len();
+        text = std::fs::read_to_string(plan.file)?;
+        let mut number = 0;
+        let mut offset = 0;
+        for line in text.split_inclusive('\n').take(plan.series as usize) {
+            if number % plan.shape.group == 0 {
+                offsets.push(offset);
+            }
+            number += 1;
+            offset += line.len();
+        }
+        if number < plan.series {
+            return Err(Error::from(format!(
+                "the file has {number} series, {} are wanted",
+                plan.series
+            )));
+        }
+        Ok(Self { text, offsets })
     }
-    if number < series {
-        return Err(Error::from(format!(
-            "the file has {number} series, {series} are wanted"
-        )));
+
+    /// Returns the lines from a target's first on, if there is a file.
+    fn lines(&self, target: u64) -> Result<Option<std::str::Lines<'_>>> {
+        let Some(offset) = self.offsets.get(target as usize) else {
+            return Ok(None);
+        };
+        let rest = self
+            .text
+            .get(*offset..)
+            .ok_or("an offset outside the file")?;
+        Ok(Some(rest.lines()))
     }
-    Ok(offsets)
 }
 
 /// Runs all workers, each on a thread of its own.

@@ -12,9 +12,10 @@
 //! | `corpus FILE DIR` | ingests a recorded corpus, flushes, merges, and compares every bit |
 //!
 //! The environment changes the shape of `ingest` and `checksum`: `INTERVAL` in milliseconds, `MODE=lone`, `NOISE=1`,
-//! `CHURN=p` replaces p in 100,000 series at every scrape. `KILL=1` ends `ingest` with SIGKILL. `STEPS=0` leaves flushes
-//! and checkpoints to the wall clock: otherwise one is looked for every minute of the data's time, as a running
-//! database does.
+//! `CHURN=p` replaces p in 100,000 series at every scrape, `GROUP=n` makes targets of n series. `KILL=1` ends `ingest`
+//! with SIGKILL. `STEPS=0` leaves flushes and checkpoints to the wall clock: otherwise one is looked for every minute
+//! of the data's time, as a running database does. `FLUSH=0` leaves everything in the head, for `flush` to write;
+//! `COMPACT=1` lets blocks be merged in the background. `-` instead of a file of series makes their labels as they are needed.
 
 mod corpus;
 mod flush;
@@ -43,7 +44,14 @@ fn main() -> Result<()> {
             workers: workers.parse()?,
             shape: shape(start.parse()?)?,
             ending: if is_set("KILL") { ingest::Ending::Kill } else { ingest::Ending::Close },
-            steps: if std::env::var("STEPS").is_ok_and(|value| value == "0") { ingest::Steps::Wall } else { ingest::Steps::Data },
+            steps: if is_off("FLUSH") {
+                ingest::Steps::None
+            } else if is_off("STEPS") {
+                ingest::Steps::Wall
+            } else {
+                ingest::Steps::Data
+            },
+            compaction: is_set("COMPACT"),
         }),
         ["open", dir] => open::run(Path::new(dir)),
         ["checksum", series, scrapes, start] => checksum(series.parse()?, scrapes.parse()?, start.parse()?),
@@ -87,6 +95,9 @@ fn shape(start_ms: i64) -> Result<Shape> {
     if let Some(churn) = number("CHURN")? {
         shape.churn = churn;
     }
+    if let Some(group) = number("GROUP")? {
+        shape.group = group.max(1);
+    }
     if is_set("NOISE") {
         shape.values = Values::Noise;
     }
@@ -100,4 +111,8 @@ fn shape(start_ms: i64) -> Result<Shape> {
 
 fn is_set(name: &str) -> bool {
     std::env::var(name).is_ok_and(|value| value == "1")
+}
+
+fn is_off(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "0")
 }
