@@ -101,7 +101,8 @@ pub fn peer(name: &str, dir: &Path) -> std::result::Result<Engine, String> {
         program: if is_go {
             program
         } else {
-            dir.join("peers/target/release").join(name)
+            dir.join("peers/target/release")
+                .join(format!("{name}-peer"))
         },
         version: version(&source, module).unwrap_or_else(|| "unknown".to_owned()),
         has_log: name == "prometheus",

@@ -8,8 +8,11 @@ use crate::result::{OURS, Record, Report, Spread};
 use crate::tables::number;
 use crate::verdict::{series_bytes, size};
 
+/// A figure: its title, and how it is made of a run and what stands beside it.
+type Figure = (&'static str, fn(&Report, &Record) -> Option<f64>);
+
 /// What is plotted and tabled against the number of series.
-pub const FIGURES: [(&str, fn(&Report, &Record) -> Option<f64>); 7] = [
+pub const FIGURES: [Figure; 7] = [
     ("ingest CPU ns per sample", |_, r| {
         Some(1e9 / r.number("samples_per_cpu_s")?)
     }),

@@ -33,7 +33,8 @@ impl Machine {
             .unwrap_or_default();
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
         let dir = dir.to_string_lossy();
-        let file_system = output("stat", &["-f", "-c", "%T", &dir]);
+        let file_system = output("findmnt", &["-n", "-o", "FSTYPE", "-T", &dir])
+            .or_else(|| output("stat", &["-f", "-c", "%T", &dir]));
         Self {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(unknown),
             cores: std::thread::available_parallelism().map_or(0, usize::from),

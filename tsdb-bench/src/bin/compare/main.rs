@@ -35,11 +35,10 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     match options::parse(&arguments, now.as_millis() as i64)? {
+        Command::Help => run::say(options::USAGE),
         Command::Render { file, out } => render::write(&Report::read(&file)?, &out),
         Command::Run(options) => {
-            let typed = ["cargo run --release -p tsdb-bench --bin compare --".to_owned()];
-            let command: Vec<String> = typed.into_iter().chain(arguments).collect();
-            let report = run::run(&options, command.join(" "))?;
+            let report = run::run(&options, typed(&arguments))?;
             report.write(&options.out.join(RESULT))?;
             render::write(&report, &options.out)?;
             run::say(&render::summary(&report))?;
@@ -53,5 +52,29 @@ fn main() -> Result<()> {
             )
             .into())
         }
+    }
+}
+
+/// Returns what was typed; directories are no matter of the result.
+fn typed(arguments: &[String]) -> String {
+    let mut words = vec!["cargo run --release -p tsdb-bench --bin compare --"];
+    for argument in arguments {
+        let is_directory = words
+            .last()
+            .is_some_and(|word| ["--dir", "--out", "--corpora"].contains(word));
+        words.push(if is_directory { "DIR" } else { argument });
+    }
+    words.join(" ").trim_end_matches(" --").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_left_out_of_the_command() {
+        let arguments = ["--quick", "--dir", "/somewhere"].map(str::to_owned);
+        assert!(typed(&arguments).ends_with(" -- --quick --dir DIR"));
+        assert!(typed(&[]).ends_with("--bin compare"));
     }
 }

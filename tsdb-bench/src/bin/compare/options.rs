@@ -30,6 +30,8 @@ compare render FILE        renders again from a result
 pub enum Command {
     /// Measure, then render.
     Run(Options),
+    /// Say what can be asked for.
+    Help,
     /// Render a result.
     Render { file: PathBuf, out: PathBuf },
 }
@@ -92,6 +94,9 @@ pub fn parse(arguments: &[String], now_ms: i64) -> Result<Command> {
         };
     }
     while let Some(name) = arguments.next() {
+        if name == "--help" {
+            return Ok(Command::Help);
+        }
         if name == "--quick" {
             options.is_quick = true;
             continue;
@@ -157,7 +162,7 @@ mod tests {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         match parse(&arguments, 1_795_360_000_000).unwrap() {
             Command::Run(options) => options,
-            Command::Render { .. } => panic!("rendering was not asked for"),
+            other => panic!("{other:?} was not asked for"),
         }
     }
 

@@ -128,6 +128,21 @@ pub struct Step {
     pub round: u32,
 }
 
+/// The value of a variable of the environment.
+struct Setting(String);
+
+impl From<u64> for Setting {
+    fn from(value: u64) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl From<&str> for Setting {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
 /// Scrapes in an hour.
 const HOUR: u64 = 240;
 
@@ -146,8 +161,8 @@ impl Step {
         }
     }
 
-    fn with(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.shape.push((name, value.to_string()));
+    fn with(mut self, name: &'static str, value: impl Into<Setting>) -> Self {
+        self.shape.push((name, value.into().0));
         self
     }
 
@@ -230,12 +245,11 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
             step.workers = 2;
             repeat(step, rounds).collect()
         }
-        Part::Long if options.is_quick => Vec::new(),
+        Part::Long | Part::Memory | Part::Limits if options.is_quick => Vec::new(),
         Part::Long => {
             let step = Step::new(part, Field::Prometheus, middle, 8 * HOUR, &[Ingest, Flush]);
             vec![step.with("FLUSH", 0)]
         }
-        Part::Memory if options.is_quick => Vec::new(),
         Part::Memory => vec![Step::new(
             part,
             Field::Prometheus,
@@ -244,7 +258,6 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
             &[Ingest],
         )],
         Part::Corpus => corpora(options),
-        Part::Limits if options.is_quick => Vec::new(),
         Part::Limits => vec![
             // Eight hours at a scrape a minute: blocks are written and merged while samples come in.
             Step::new(part, Field::Ours, 1_000_000, 2 * HOUR, &[Ingest])

@@ -190,7 +190,8 @@ fn notes(report: &Report, out: &mut String) -> Result<()> {
          the first series. For VictoriaMetrics, whose interface takes the name with every sample, the names that the driver keeps count as base.\n\
          - Peak extra memory is the peak while flushing, counted anew, above what was resident after the database was opened.\n\
          - Peers have their defaults; the log of Prometheus is compressed with snappy, head chunks are mapped once a minute of the data's time. \
-         VictoriaMetrics has no log, and its values are rounded: a scan of it has another checksum when values have many digits.\n\
+         VictoriaMetrics has no log, is never killed, rounds values with many digits and drops those that are no number: \
+         a scan of it has another checksum.\n\
          - Select counts our first run after the database was opened, and the best of five of the other.\n\
          - Instructions for each sample are in [instructions.txt](benchmarks/instructions.txt); everything that was printed is in \
          [results.json](benchmarks/results.json), from which `compare render` makes this page.\n",

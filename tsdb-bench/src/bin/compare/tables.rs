@@ -6,7 +6,7 @@ use tsdb_bench::Result;
 
 use crate::render::display_name;
 use crate::result::{OURS, Record, Report, Spread};
-use crate::verdict::{block_bytes, pairs, series_bytes, size};
+use crate::verdict::{Pair, block_bytes, pairs, series_bytes, size};
 
 /// A column: its title and the figure.
 type Column = (&'static str, fn(&Record) -> Option<f64>);
@@ -81,6 +81,10 @@ const CORPUS: &[Column] = &[
     }),
     ("append ns CPU", |r| r.number("append_ns")),
     ("scan ns", |r| r.number("scan_ns")),
+    ("series that differ", |r| {
+        // Our own verb fails if there is one.
+        Some(r.number("differing_series").unwrap_or_default())
+    }),
 ];
 
 /// A table of one verb in some parts.
@@ -253,7 +257,7 @@ fn cases(report: &Report, verb: &str, name: &str, out: &mut String) -> Result<()
             }
             let pairs = pairs(report, "prometheus", verb, series);
             let ratios = pairs.iter().filter(|pair| pair.ours.case() == Some(case));
-            let spread = Spread::of(ratios.filter_map(|pair| pair.first_to_best()).collect());
+            let spread = Spread::of(ratios.filter_map(Pair::first_to_best).collect());
             let ratio =
                 spread.map_or_else(|| "-".to_owned(), |spread| format!("{:.3}", spread.median));
             writeln!(out, " {ratio} |")?;
@@ -300,8 +304,7 @@ pub fn slower_cases(report: &Report) -> Vec<String> {
 /// Writes a number with three digits that count.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
-        0.0 => 0,
-        100.0.. => 0,
+        0.0 | 100.0.. => 0,
         10.0.. => 1,
         1.0.. => 2,
         0.1.. => 3,
