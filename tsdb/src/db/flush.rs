@@ -192,7 +192,7 @@ impl Inner {
         if self.views.are_older_read() {
             return Ok(());
         }
-        self.head.truncate(pending.boundary, pending.sequence)?;
+        self.head.truncate(pending.boundary, pending.sequence);
         state.pending = None;
         self.counters.truncations.fetch_add(1, Ordering::Relaxed);
         self.checkpoint(state)
@@ -233,6 +233,7 @@ impl Inner {
         state.checkpoint_sequence = sequence;
         state.checkpoint_ms = self.options.clock.now_ms();
         self.remove_lone_files(checkpoint.lone_file)?;
+        self.head.pieces.remove_released()?;
         wal.cut_before(segment)?;
         self.renew_store(state)
     }

@@ -161,7 +161,7 @@ pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
             .collect(),
         last_sequence: log.last_sequence(),
         synced_sequence: log.known_synced(),
-        damaged: damage(&log, &log_dir),
+        damaged: damage(&log, &log_dir, 0),
         torn: log.torn.map(|torn| LogTear {
             segment: torn.segment,
             offset: torn.offset,
@@ -179,8 +179,8 @@ pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
     Ok(report)
 }
 
-/// Describes the log's damage as errors that name the file and the position.
-pub(super) fn damage(log: &Log, log_dir: &Path) -> Vec<Error> {
+/// Describes the log's damage above the sequence `through` as errors that name the file and the position.
+pub(super) fn damage(log: &Log, log_dir: &Path, through: u64) -> Vec<Error> {
     let describe = |damage: &crate::wal::Damage| {
         let path = log_dir.join(names::numbered(damage.segment));
         let message = format!(
@@ -189,7 +189,11 @@ pub(super) fn damage(log: &Log, log_dir: &Path) -> Vec<Error> {
         );
         Error::corruption(path, damage.offset, message)
     };
-    log.damage.iter().map(describe).collect()
+    log.damage
+        .iter()
+        .filter(|damage| damage.last_sequence > through)
+        .map(describe)
+        .collect()
 }
 
 fn all_segments(log: &Log) -> Vec<LogSegment> {

@@ -335,8 +335,18 @@ impl Opening<'_> {
 
     /// Loads the checkpoint; if it is damaged, makes one of what there is, which the whole log is replayed over.
     fn load_checkpoint(&self, blocks: &[Arc<Block>]) -> Result<(Checkpoint, bool)> {
-        match Checkpoint::load(&*self.fs, self.dir) {
-            Ok(checkpoint) => Ok((checkpoint.unwrap_or_else(Checkpoint::empty), false)),
+        let loaded =
+            Checkpoint::load(&*self.fs, self.dir).and_then(|checkpoint| match checkpoint {
+                // Without a checkpoint piece files would be taken for what a crash left of the log's own rows.
+                None if self.is_log_cut()? => Err(Error::corruption(
+                    self.dir.join(names::CHECKPOINT),
+                    0,
+                    "the checkpoint is missing that the log was cut for",
+                )),
+                checkpoint => Ok(checkpoint.unwrap_or_else(Checkpoint::empty)),
+            });
+        match loaded {
+            Ok(checkpoint) => Ok((checkpoint, false)),
             Err(error) if error.kind() == ErrorKind::Corruption => {
                 self.damaged(&error);
                 let boundary = blocks
@@ -348,6 +358,27 @@ impl Opening<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Tells whether there are head files of which the log does not have everything: it does not begin at its first
+    /// segment any more.
+    fn is_log_cut(&self) -> Result<bool> {
+        let list = |name: &str| {
+            let dir = self.dir.join(name);
+            self.fs
+                .read_dir(&dir)
+                .map_err(|error| Error::io("list", &dir, error))
+        };
+        let segments = list(names::LOG)?;
+        let is_whole = segments
+            .iter()
+            .any(|entry| names::parse_numbered(&entry.name) == Some(1));
+        let is_head_file =
+            |name: &str| names::parse_pieces(name).is_some() || names::parse_lone(name).is_some();
+        Ok(!is_whole
+            && list(names::HEAD)?
+                .iter()
+                .any(|entry| is_head_file(&entry.name)))
     }
 
     fn new_head(&self, access: Access) -> Head {
@@ -391,7 +422,8 @@ impl Opening<'_> {
 
     fn replay(&self, head: &Head, log: &Log, checkpoint: &Checkpoint) -> Result<()> {
         let log_dir = self.dir.join(names::LOG);
-        super::inspect::damage(log, &log_dir)
+        // What the checkpoint covers is needed no more: a crash may have removed some of it already.
+        super::inspect::damage(log, &log_dir, checkpoint.sequence)
             .iter()
             .for_each(|error| self.damaged(error));
         let callback = self.options.replay_progress.clone();

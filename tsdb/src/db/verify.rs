@@ -80,7 +80,7 @@ impl Inner {
             .sum();
         report
             .damaged
-            .extend(super::inspect::damage(&log, &log_dir));
+            .extend(super::inspect::damage(&log, &log_dir, 0));
         if depth == VerifyDepth::Decode {
             self.decode_all(&mut report)?;
         }

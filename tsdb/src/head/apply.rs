@@ -250,6 +250,18 @@ impl Head {
         sealer: &mut Sealer,
         report: &mut ApplyReport,
     ) {
+        if state.must_seal_before_row(sequence, row)
+            && let Err(error) = state.seal(
+                group.id,
+                i64::MAX,
+                self.config.range_ms,
+                &self.pieces,
+                sealer,
+            )
+        {
+            report.failure = Some(error);
+            return;
+        }
         match state.apply_row(sequence, row) {
             Ok(()) => {
                 self.note_time(state.last_timestamp);

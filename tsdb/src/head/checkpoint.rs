@@ -81,8 +81,8 @@ impl Checkpoint {
         fs::replace(fs, &path, &self.encode()).map_err(|error| Error::io("replace", &path, error))
     }
 
-    /// Returns a checkpoint of the files there are, for when the real one is damaged: pieces up to the first that does
-    /// not verify, the newest lone file, and the whole log over them.
+    /// Returns a checkpoint of the files there are, for when the real one is damaged: all pieces that verify, the newest
+    /// lone file, and the whole log over them.
     pub(crate) fn rebuild(fs: &dyn Fs, dir: &Path, boundary: i64) -> Result<Self> {
         let head = dir.join(names::HEAD);
         let mut checkpoint = Self {
@@ -224,9 +224,7 @@ impl Head {
         self.next_group
             .fetch_max(checkpoint.next_group, Ordering::Relaxed);
         for &file in &checkpoint.piece_files {
-            if let Err(error) = self.restore_pieces(file, checkpoint.flushed, &mut report) {
-                report.damage.push(error);
-            }
+            self.restore_pieces(file, checkpoint.flushed, &mut report);
         }
         self.remove_orphans(checkpoint, fs, dir)?;
         if checkpoint.lone_file > 0 {
@@ -283,42 +281,36 @@ impl Head {
         Ok(())
     }
 
-    fn restore_pieces(
-        &self,
-        file: PieceFileLen,
-        flushed: Flushed,
-        report: &mut RestoreReport,
-    ) -> Result<()> {
-        let mut damage = Vec::new();
+    fn restore_pieces(&self, file: PieceFileLen, flushed: Flushed, report: &mut RestoreReport) {
         let mut layouts: std::collections::HashMap<u64, Arc<Layout>> =
             std::collections::HashMap::new();
-        let result = self.pieces.load(file, |header, found| {
-            if flushed.covers(header.last_timestamp, header.last_sequence) {
-                return Ok(());
-            }
-            let ids = match found.ids(header) {
-                Ok(ids) => ids,
-                Err(error) => {
-                    damage.push(error);
-                    return Ok(());
+        let RestoreReport { damage, pieces } = report;
+        let range_ms = self.config.range_ms;
+        self.pieces
+            .load(file, range_ms, damage, |header, found, damage| {
+                if flushed.covers(header.last_timestamp, header.last_sequence) {
+                    return;
                 }
-            };
-            let known = layouts
-                .get(&header.group)
-                .filter(|layout| layout.ids() == ids);
-            let layout = known.cloned().unwrap_or_else(|| Arc::new(Layout::new(ids)));
-            layouts.insert(header.group, Arc::clone(&layout));
-            let known = self.find_group(header.group);
-            let group =
-                known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
-            group.state.write().attach(found.attach(header, layout));
-            self.note_time(header.first_timestamp);
-            self.note_time(header.last_timestamp);
-            report.pieces += 1;
-            Ok(())
-        });
-        report.damage.extend(damage);
-        result
+                let ids = match found.ids(header) {
+                    Ok(ids) => ids,
+                    Err(error) => {
+                        damage.push(error);
+                        return;
+                    }
+                };
+                let known = layouts
+                    .get(&header.group)
+                    .filter(|layout| layout.ids() == ids);
+                let layout = known.cloned().unwrap_or_else(|| Arc::new(Layout::new(ids)));
+                layouts.insert(header.group, Arc::clone(&layout));
+                let known = self.find_group(header.group);
+                let group =
+                    known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
+                group.state.write().attach(found.attach(header, layout));
+                self.note_time(header.first_timestamp);
+                self.note_time(header.last_timestamp);
+                *pieces += 1;
+            });
     }
 
     fn restore_lone(&self, bytes: &[u8], path: &Path, report: &mut RestoreReport) {
@@ -441,7 +433,8 @@ impl Head {
                 state.pieces = Arc::new(pieces);
             }
         }
-        self.pieces.remove_distrusted()
+        self.pieces.release_distrusted();
+        Ok(())
     }
 
     /// Returns the lone samples as a file, or `None` if there are none.

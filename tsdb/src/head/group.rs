@@ -19,6 +19,9 @@ use super::piece_files::{Piece, PieceFiles};
 /// and save nothing that is kept, because a flush joins the pieces of a block anyway.
 const ROWS_SEALED: usize = 32;
 
+/// Rows a piece can hold. More are open only if sealing has failed for long.
+const PIECE_ROWS_MAX: usize = u16::MAX as usize;
+
 /// Open bytes for each series after which a group is sealed early: noise does not compress, so waiting only costs memory.
 const OPEN_BYTES_PER_SERIES: usize = 128;
 
@@ -58,7 +61,7 @@ pub(crate) struct GroupState {
         reason = "readers share the list, and the group appends to it while nobody does"
     )]
     pub(crate) pieces: Arc<Vec<Arc<Piece>>>,
-    /// Rows up to this sequence are in pieces.
+    /// Above this sequence no row is in a piece; below it [`GroupState::is_sealed`] tells.
     pub(crate) sealed_through: u64,
     /// How many of the last commits held less than a quarter of the group.
     pub(crate) thin_rows: u8,
@@ -201,10 +204,32 @@ impl GroupState {
         self.chain = section.chain;
         self.last_timestamp = timestamp;
         self.newest = self.newest.max(timestamp);
-        if sequence > self.sealed_through {
+        if !self.is_sealed(sequence, timestamp) {
             Arc::make_mut(&mut self.open).push(timestamp, sequence, section.row);
         }
         Ok(())
+    }
+
+    /// Tells whether a row is in a piece. A piece covers a run of rows: all of the group between its first and its last.
+    fn is_sealed(&self, sequence: u64, timestamp: Timestamp) -> bool {
+        if sequence > self.sealed_through {
+            return false;
+        }
+        // One frame may hold several rows, so the sequence alone does not tell.
+        let from = self
+            .pieces
+            .partition_point(|piece| piece.header.last_sequence < sequence);
+        let candidates = self.pieces[from..].iter().map(|piece| &piece.header);
+        candidates
+            .take_while(|header| header.first_sequence <= sequence)
+            .any(|header| (header.first_timestamp..=header.last_timestamp).contains(&timestamp))
+    }
+
+    /// Tells whether open rows must be sealed before replay takes up a row that is in a piece already: they walk back from
+    /// a state that moves on without an open row. That is so where a piece before it was damaged and the log still has it.
+    pub(crate) fn must_seal_before_row(&self, sequence: u64, section: &RowSection<'_>) -> bool {
+        self.open.len() > 0
+            && self.is_sealed(sequence, self.next_timestamp(section.timestamp_delta))
     }
 
     /// Returns what a row must say so that it comes out at `timestamp`.
@@ -308,10 +333,17 @@ impl GroupState {
             timestamp = before;
             chain = chain.wrapping_sub(1);
         }
-        for (timestamp, sequence, row) in found.into_iter().rev() {
-            if sequence > self.sealed_through {
-                Arc::make_mut(&mut self.open).push(timestamp, sequence, &row);
-            }
+        // Open rows are the newest ones without a gap.
+        let open = found
+            .iter()
+            .position(|(timestamp, sequence, _)| self.is_sealed(*sequence, *timestamp))
+            .unwrap_or(found.len());
+        lost += found[open..]
+            .iter()
+            .filter(|(timestamp, sequence, _)| !self.is_sealed(*sequence, *timestamp))
+            .count();
+        for (timestamp, sequence, row) in found[..open].iter().rev() {
+            Arc::make_mut(&mut self.open).push(*timestamp, *sequence, row);
         }
         lost
     }
@@ -331,8 +363,16 @@ impl GroupState {
     }
 
     /// Attaches a piece of an earlier run. They come file by file; the layout is that of the newest.
+    ///
+    /// One that repeats a piece which is attached already is left out: where a checkpoint is lost, a file whose sync had
+    /// failed may be found beside its copy.
     pub(crate) fn attach(&mut self, piece: Arc<Piece>) {
         let header = piece.header;
+        if self.is_sealed(header.first_sequence, header.first_timestamp)
+            || self.is_sealed(header.last_sequence, header.last_timestamp)
+        {
+            return;
+        }
         if header.last_sequence >= self.sealed_through && self.layout.ids() != piece.layout.ids() {
             self.set_layout(Arc::clone(&piece.layout));
             self.state = RowState::new(self.layout.len());
@@ -342,9 +382,15 @@ impl GroupState {
         self.last_timestamp = self.last_timestamp.max(header.last_timestamp);
         self.newest = self.newest.max(header.last_timestamp);
         self.sealed_through = self.sealed_through.max(header.last_sequence);
+        self.insert_piece(piece);
+    }
+
+    /// Puts a piece in its place: they are in the order of their rows.
+    fn insert_piece(&mut self, piece: Arc<Piece>) {
+        let key = |piece: &Piece| (piece.header.last_sequence, piece.header.last_timestamp);
         let at = self
             .pieces
-            .partition_point(|known| known.header.last_sequence < header.last_sequence);
+            .partition_point(|known| key(known) < key(&piece));
         Arc::make_mut(&mut self.pieces).insert(at, piece);
     }
 
@@ -413,11 +459,12 @@ impl GroupState {
             let end = self
                 .open
                 .rows
-                .partition_point(|row| range.contains(row.timestamp));
+                .partition_point(|row| range.contains(row.timestamp))
+                .min(PIECE_ROWS_MAX);
             sealer.encode(group, self, end);
             let piece = files.append(range, &sealer.bytes, &self.layout)?;
             self.sealed_through = self.sealed_through.max(piece.header.last_sequence);
-            Arc::make_mut(&mut self.pieces).push(piece);
+            self.insert_piece(piece);
             self.drop_rows(end);
         }
         Ok(())

@@ -73,7 +73,7 @@ impl Head {
     }
 
     /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
-    pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) -> Result<()> {
+    pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) {
         let flushed = Flushed {
             before: boundary,
             through: sequence,
@@ -100,7 +100,7 @@ impl Head {
         self.collect(boundary.min(self.max_time().saturating_sub(self.config.range_ms / 2)));
         self.update_span();
         self.update_memory_estimate();
-        self.pieces.remove_before(boundary)
+        self.pieces.release_before(boundary);
     }
 
     /// Forgets groups without data and series that are in none.

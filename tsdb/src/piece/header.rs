@@ -56,6 +56,11 @@ impl PieceHeader {
         out.extend_from_slice(&crc.to_le_bytes());
     }
 
+    /// Tells cheaply whether a header may be at the front of `bytes`.
+    pub fn may_start(bytes: &[u8]) -> bool {
+        bytes.starts_with(&[TAG, VERSION])
+    }
+
     /// Reads a header from the front of `bytes`.
     pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {

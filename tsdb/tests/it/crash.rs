@@ -79,6 +79,8 @@ fn every_crash_leaves_a_prefix_of_the_commits() {
 
 fn check(left: &World, right: &[Content], moment: &str) {
     let db = open(left).unwrap_or_else(|error| panic!("{moment}: {error}"));
+    let damaged = db.stats().damaged_units;
+    assert_eq!(damaged, 0, "{moment}: a crash is no damage");
     let found = content(&db);
     if !right.contains(&found) {
         let missing: Vec<_> = right[0]

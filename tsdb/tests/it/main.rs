@@ -16,4 +16,5 @@ mod faults;
 mod fuzz_bodies;
 mod hard_cases;
 mod model;
+mod pieces;
 mod workload;

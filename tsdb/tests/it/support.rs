@@ -40,6 +40,12 @@ impl World {
             .with_replay_threads(2)
     }
 
+    /// Takes the checkpoint away, as no crash does.
+    pub fn remove_checkpoint(&self) {
+        let path = Path::new(DIR).join("checkpoint");
+        tsdb::fs::Fs::remove_file(&self.fs, &path).expect("there is a checkpoint");
+    }
+
     pub fn open(&self) -> Db {
         Db::open(Path::new(DIR), self.options()).expect("the simulated disk has no fault now")
     }

@@ -1,0 +1,200 @@
+//! One piece file, and a piece in it.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::encoding::Malformed;
+use crate::error::{Error, Result};
+use crate::fs::{AppendFile, Fs, MappedFile};
+use crate::piece::{HEADER_BYTES, PieceHeader, PieceView};
+use crate::time::TimeRange;
+
+use super::Layout;
+use super::PieceFiles;
+
+/// A sealed run of rows of one group.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) header: PieceHeader,
+    pub(crate) layout: Arc<Layout>,
+    pub(super) file: Arc<PieceFile>,
+    /// Where the body begins.
+    pub(super) offset: u64,
+    /// The body's checksum was compared since the database was opened.
+    pub(super) is_verified: AtomicBool,
+}
+
+impl Piece {
+    /// Tells whether a sync of the file it is in has failed.
+    pub(crate) fn is_distrusted(&self) -> bool {
+        self.file.is_distrusted()
+    }
+
+    /// Writes the piece to the open file of its range, if what is read of it now is what was written.
+    pub(crate) fn copy(&self, files: &PieceFiles) -> Result<Arc<Self>> {
+        self.verify()?;
+        let body_bytes = self.header.body_bytes as usize;
+        let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
+        let body = read(&mapped, &self.file.path, self.offset, body_bytes)?;
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + body_bytes);
+        self.header.write(&mut bytes);
+        bytes.extend_from_slice(&body);
+        files.append(self.file.range, &bytes, &self.layout)
+    }
+
+    /// Compares the body with its checksum, whether or not that was done before.
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.is_verified.store(false, Ordering::Relaxed);
+        self.with_view(|_view| Ok(()))
+    }
+
+    /// Calls `read` with the piece's content.
+    pub(crate) fn with_view<T>(
+        &self,
+        read: impl FnOnce(PieceView<'_>) -> Result<T, Malformed>,
+    ) -> Result<T> {
+        let body_bytes = self.header.body_bytes as usize;
+        let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
+        let body = self::read(&mapped, &self.file.path, self.offset, body_bytes)?;
+        let damaged = |malformed: Malformed| {
+            Error::corruption(
+                &self.file.path,
+                self.offset + malformed.offset as u64,
+                malformed.what,
+            )
+        };
+        let view = PieceView::new(self.header, &body).map_err(damaged)?;
+        // Relaxed: comparing twice does no harm. After a failed sync the system may have put older bytes in the place
+        // of those that were compared, so there every look compares.
+        if !self.is_verified.load(Ordering::Relaxed) || self.is_distrusted() {
+            view.verify().map_err(damaged)?;
+            self.is_verified.store(true, Ordering::Relaxed);
+        }
+        read(view).map_err(damaged)
+    }
+}
+
+/// One file of pieces.
+pub(super) struct PieceFile {
+    pub(super) number: u64,
+    pub(super) range: TimeRange,
+    pub(super) path: PathBuf,
+    pub(super) fs: Arc<dyn Fs>,
+    /// Held while a piece is appended or the file synced; taken after a group's lock, before none. `None` once there is
+    /// nothing left to sync.
+    pub(super) writer: Mutex<Option<PieceWriter>>,
+    /// The end of the last whole piece.
+    pub(super) len: AtomicU64,
+    is_distrusted: AtomicBool,
+    /// The directory was synced since the file was made.
+    pub(super) is_named: AtomicBool,
+    /// The mapping readers share; it is made anew when the file has grown beyond it.
+    pub(super) mapping: Mutex<Option<(u64, MappedFile)>>,
+}
+
+/// The writing end of a piece file.
+pub(super) struct PieceWriter {
+    pub(super) output: Box<dyn AppendFile>,
+    /// Half a piece stands at the end and could not be cut off: what is before it is synced, and nothing is added.
+    pub(super) is_closed: bool,
+}
+
+impl std::fmt::Debug for PieceFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PieceFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PieceFile {
+    /// Returns a file that is only read.
+    pub(super) fn closed(
+        number: u64,
+        range: TimeRange,
+        path: PathBuf,
+        fs: Arc<dyn Fs>,
+        mapping: (u64, MappedFile),
+    ) -> Self {
+        Self {
+            number,
+            range,
+            path,
+            fs,
+            writer: Mutex::new(None),
+            len: AtomicU64::new(mapping.0),
+            is_distrusted: AtomicBool::new(false),
+            is_named: AtomicBool::new(true),
+            mapping: Mutex::new(Some(mapping)),
+        }
+    }
+
+    /// Returns a file that pieces are appended to.
+    pub(super) fn open(
+        number: u64,
+        range: TimeRange,
+        path: PathBuf,
+        fs: Arc<dyn Fs>,
+        output: Box<dyn AppendFile>,
+    ) -> Self {
+        Self {
+            number,
+            range,
+            path,
+            fs,
+            len: AtomicU64::new(output.len()),
+            writer: Mutex::new(Some(PieceWriter {
+                output,
+                is_closed: false,
+            })),
+            is_distrusted: AtomicBool::new(false),
+            is_named: AtomicBool::new(false),
+            mapping: Mutex::new(None),
+        }
+    }
+
+    /// Tells whether a sync has failed: nobody knows what of the file is on disk.
+    pub(super) fn is_distrusted(&self) -> bool {
+        // Acquire pairs with the release in `distrust`.
+        self.is_distrusted.load(Ordering::Acquire)
+    }
+
+    /// Notes that a sync has failed.
+    pub(super) fn distrust(&self) {
+        self.is_distrusted.store(true, Ordering::Release);
+    }
+
+    /// Returns access to at least the first `len` bytes, which are settled.
+    pub(super) fn mapped(&self, len: u64) -> Result<MappedFile> {
+        let mut mapping = self.mapping.lock();
+        if let Some((mapped_len, mapped)) = &*mapping
+            && *mapped_len >= len
+        {
+            return Ok(mapped.clone());
+        }
+        // Acquire pairs with the release in `append`: the bytes below the length are in the file.
+        let settled = self.len.load(Ordering::Acquire).max(len);
+        let mapped = self
+            .fs
+            .map(&self.path, settled)
+            .map_err(|error| Error::io("map", &self.path, error))?;
+        *mapping = Some((settled, mapped.clone()));
+        Ok(mapped)
+    }
+}
+
+/// Reads bytes of a mapped file.
+pub(super) fn read<'a>(
+    mapped: &'a MappedFile,
+    path: &Path,
+    offset: u64,
+    len: usize,
+) -> Result<Cow<'a, [u8]>> {
+    mapped
+        .bytes(offset, len)
+        .map_err(|error| Error::io("read", path, error))
+}
