@@ -50,6 +50,9 @@
 //!    [`Rejection`] while known ones go on.
 //! 8. Every bit pattern of an `f64` comes back bit for bit: the [staleness marker](stale_marker), other NaNs, negative zero,
 //!    infinities.
+//! 9. What is committed after [`Db::spool`] named a remote is read by it once and in the order of each series, across
+//!    restarts, flushes and changes of its shards, as long as it waits within the [`SpoolBudget`]; what the budget drops is
+//!    counted. Nothing is handed out that a power cut could still take.
 //!
 //! Checksums are CRC-32: they find damage, they do not stop somebody who forges it.
 //!
@@ -105,6 +108,7 @@ mod piece;
 mod query;
 mod row;
 mod series;
+mod ship;
 mod source;
 mod tombstone;
 mod wal;
@@ -115,14 +119,15 @@ pub use db::{
     DEFAULT_CHECKPOINT_INTERVAL, DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION,
     DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL, Db, Durability, Event, EventListener,
     FlushReport, LogReport, LogSectionKind, LogSections, LogSegment, LogTear, MemoryStats, Metric,
-    MetricKind, Mode, Options, ReplayProgress, SeriesRef, Stats, Target, Task, VerifyDepth,
-    VerifyReport, inspect_log, write_metrics,
+    MetricKind, Mode, Options, ReplayProgress, SeriesRef, Spool, SpoolAck, SpoolBudget, SpoolStart,
+    SpoolStatus, Stats, Target, Task, VerifyDepth, VerifyReport, inspect_log, write_metrics,
 };
 pub use error::{Error, ErrorKind, Rejection, Result};
 pub use index::{Cardinality, Count};
 pub use labels::{Labels, MatchOp, Matcher, parse_selector};
 pub use query::{Chunk, LatestSample, Querier, Series, SeriesSet};
 pub use sample::{Sample, Samples, is_stale, stale_marker};
+pub use ship::{DropReason, Position, Progress, SHARDS_MAX, SpoolBatch, SpooledSample, shard_of};
 pub use time::{Clock, ManualClock, SystemClock, TimeRange, Timestamp};
 
 /// The examples of the front page are compiled and run.

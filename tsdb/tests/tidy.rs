@@ -29,7 +29,7 @@ const FORMATS: &[&str] = &[
     "source",
 ];
 const STORES: &[&str] = &["wal", "series", "block", "head"];
-const VERBS: &[&str] = &["ingest", "query", "compact"];
+const VERBS: &[&str] = &["ingest", "query", "compact", "ship"];
 
 /// The layers from floor to roof. A new arrow is a change of the design: it goes into `docs/ARCHITECTURE.md` too.
 const LAYERS: &[Layer] = &[
@@ -58,6 +58,7 @@ const LAYERS: &[Layer] = &[
     layer("ingest", &[WORDS, WORLD, FORMATS, STORES]),
     layer("query", &[WORDS, WORLD, FORMATS, STORES]),
     layer("compact", &[WORDS, WORLD, FORMATS, STORES]),
+    layer("ship", &[WORDS, WORLD, FORMATS, STORES]),
     // The roof.
     layer("db", &[WORDS, WORLD, FORMATS, STORES, VERBS]),
 ];

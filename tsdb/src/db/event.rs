@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fs::Ulid;
+use crate::ship::DropReason;
 use crate::time::TimeRange;
 
 /// Something that happened. New kinds may come.
@@ -47,6 +48,15 @@ pub enum Event {
     Dropped {
         /// The block.
         block: Ulid,
+    },
+    /// Samples that a remote had not acknowledged were dropped from the log.
+    SpoolDropped {
+        /// The remote.
+        remote: String,
+        /// How many samples.
+        samples: u64,
+        /// Which part of the [`SpoolBudget`](crate::SpoolBudget) was exceeded.
+        reason: DropReason,
     },
     /// Writes fail; reads go on. Writes are tried again by themselves.
     ReadOnly {

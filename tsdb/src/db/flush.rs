@@ -9,6 +9,7 @@ use crate::compact::write_block;
 use crate::error::{Error, Result};
 use crate::fs::names;
 use crate::head::HeadView;
+use crate::labels::Labels;
 use crate::source::SeriesSource;
 use crate::time::{TimeRange, Timestamp};
 
@@ -192,6 +193,10 @@ impl Inner {
         if self.views.are_older_read() {
             return Ok(());
         }
+        if !self.remotes.is_empty() {
+            // The head may let go of series that the log kept for a remote goes on naming.
+            self.store_series(state)?;
+        }
         self.head.truncate(pending.boundary, pending.sequence);
         state.pending = None;
         self.counters.truncations.fetch_add(1, Ordering::Relaxed);
@@ -233,8 +238,11 @@ impl Inner {
         state.checkpoint_sequence = sequence;
         state.checkpoint_ms = self.options.clock.now_ms();
         self.remove_lone_files(checkpoint.lone_file)?;
-        self.head.pieces.remove_released()?;
-        wal.cut_before(segment)?;
+        if !self.remotes.is_empty() {
+            // The head may let go of series that the log kept for a remote goes on naming.
+            self.store_series(state)?;
+        }
+        self.head.truncate(pending.boundary, pending.sequence);
         self.renew_store(state)
     }
 
@@ -247,8 +255,20 @@ impl Inner {
         if state.stored_definitions <= 2 * self.head.series_count() + SPARE_DEFINITIONS {
             return Ok(());
         }
-        state.stored_definitions = store.rewrite(self.head.all_definitions())?;
+        let spooled = self.definitions_of_spool()?;
+        state.stored_definitions = store.rewrite(self.head.all_definitions().chain(spooled))?;
         Ok(())
+    }
+
+    /// Returns the definitions of series that only the log kept for remotes still names.
+    fn definitions_of_spool(&self) -> Result<impl Iterator<Item = (u64, Labels)>> {
+        let named = self.series_of_spool(self.writer()?)?;
+        let mut found = Vec::new();
+        if !named.is_empty() {
+            found.extend(self.stored_definitions(&named)?);
+            found.sort_unstable_by_key(|(id, _)| *id);
+        }
+        Ok(found.into_iter())
     }
 
     /// Appends the definitions the log has brought since the last time to the series store.
@@ -258,7 +278,8 @@ impl Inner {
         };
         let ids = self.head.take_unstored();
         let stored = if store.is_distrusted() {
-            store.rewrite(self.head.all_definitions())
+            let spooled = self.definitions_of_spool()?;
+            store.rewrite(self.head.all_definitions().chain(spooled))
         } else {
             let before = state.stored_definitions;
             let added = store.append(self.head.definitions(&ids));
@@ -304,10 +325,11 @@ impl Inner {
             return Ok(true);
         }
         let wal = self.writer()?;
+        self.keep_spool_budget(wal, state.checkpoint_sequence)?;
         let is_due = now.saturating_sub(state.checkpoint_ms)
             >= to_ms(self.options.checkpoint_interval)
             || now < state.checkpoint_ms
-            || wal.size_bytes() > 4 * self.options.segment_bytes;
+            || wal.bytes_above(state.checkpoint_sequence) > 4 * self.options.segment_bytes;
         if is_due && wal.last_sequence() > state.checkpoint_sequence {
             self.checkpoint(&mut state)?;
             return Ok(true);

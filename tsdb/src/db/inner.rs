@@ -22,6 +22,7 @@ use crate::wal::Wal;
 
 use super::event::Event;
 use super::options::{Options, to_ms};
+use super::spool::Remotes;
 use super::view::{View, Views};
 
 /// One open database.
@@ -41,6 +42,9 @@ pub(super) struct Inner {
     /// Held while the set of blocks changes and while something is deleted, so that neither misses the other.
     pub(super) layout: Mutex<Layout>,
     pub(super) is_closed: AtomicBool,
+    pub(super) remotes: Remotes,
+    /// First sequence of the oldest segment that was looked at for its age, and the newest timestamp there.
+    pub(super) spool_newest: Mutex<Option<(u64, Timestamp)>>,
     /// Sets the references of this open apart from those of others, which may have named series that no frame defined
     /// and whose ids are given out again: the upper 16 bits of every reference, drawn at random.
     pub(super) epoch: u64,
@@ -157,6 +161,8 @@ impl Inner {
             }),
             layout: Mutex::default(),
             is_closed: AtomicBool::new(false),
+            remotes: Remotes::default(),
+            spool_newest: Mutex::new(None),
             epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
             counters: parts.counters,
             read_only: RwLock::new(None),

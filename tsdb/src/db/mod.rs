@@ -13,6 +13,7 @@ mod merge;
 mod metrics;
 mod open;
 mod options;
+mod spool;
 mod stats;
 mod verify;
 mod view;
@@ -39,6 +40,7 @@ pub use options::{
     DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION, DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL,
     Durability, Options, ReplayProgress,
 };
+pub use spool::{Spool, SpoolAck, SpoolBudget, SpoolStart, SpoolStatus};
 pub use stats::{BlockStats, MemoryStats, Mode, Stats};
 pub use verify::{VerifyDepth, VerifyReport};
 

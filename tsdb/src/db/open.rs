@@ -81,6 +81,7 @@ pub(super) fn open(dir: &Path, options: &Options, access: Access) -> Result<Inne
         Ordering::Relaxed,
     );
     let inner = Inner::new(parts);
+    inner.load_remotes()?;
     inner.emit(&Event::Opened {
         samples_replayed: replayed,
         duration,
@@ -103,6 +104,7 @@ impl Opening<'_> {
             PathBuf::new(),
             names::HEAD.into(),
             names::SERIES.into(),
+            names::SPOOL.into(),
             names::BLOCKS.into(),
         ] {
             let dir = self.dir.join(dir);
@@ -198,6 +200,7 @@ impl Opening<'_> {
                 names::LOG,
                 names::HEAD,
                 names::SERIES,
+                names::SPOOL,
                 names::BLOCKS,
                 names::QUARANTINE,
             ]

@@ -10,6 +10,7 @@ use crate::limits::FUTURE_MS_MAX;
 use crate::time::{Clock, SystemClock};
 
 use super::event::EventListener;
+use super::spool::SpoolBudget;
 
 /// Default of [`Options::block_range`]: two hours, Prometheus' own.
 pub const DEFAULT_BLOCK_RANGE: Duration = Duration::from_secs(2 * 3600);
@@ -80,6 +81,8 @@ pub struct Options {
     pub series_limit: Option<u64>,
     /// Accounted bytes of the head above which new series are refused; known ones go on. Defaults to none.
     pub memory_limit: Option<u64>,
+    /// How much log may stay for remotes alone.
+    pub spool_budget: SpoolBudget,
     /// How blocks store samples. Defaults to [`ChunkEncoding::Dense`].
     pub chunk_encoding: ChunkEncoding,
     /// Who does the background work. Defaults to [`Background::Threads`].
@@ -129,6 +132,7 @@ impl Default for Options {
             retention_bytes: None,
             series_limit: None,
             memory_limit: None,
+            spool_budget: SpoolBudget::default(),
             chunk_encoding: ChunkEncoding::Dense,
             background: Background::Threads,
             compaction: true,
@@ -177,6 +181,8 @@ setters! {
     with_series_limit => series_limit: Option<u64>;
     /// Sets [`Options::memory_limit`].
     with_memory_limit => memory_limit: Option<u64>;
+    /// Sets [`Options::spool_budget`].
+    with_spool_budget => spool_budget: SpoolBudget;
     /// Sets [`Options::chunk_encoding`].
     with_chunk_encoding => chunk_encoding: ChunkEncoding;
     /// Sets [`Options::background`].

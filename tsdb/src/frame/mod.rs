@@ -53,6 +53,14 @@ pub struct RowSection<'a> {
     pub row: &'a [u8],
 }
 
+impl RowSection<'_> {
+    /// Returns the row's timestamp in a group whose newest row so far is at `newest`, [`i64::MIN`] if it has none.
+    pub fn timestamp_after(&self, newest: i64) -> i64 {
+        let newest = if newest == i64::MIN { 0 } else { newest };
+        newest.wrapping_add(self.timestamp_delta)
+    }
+}
+
 /// Appends a row section.
 pub fn put_row(out: &mut Vec<u8>, section: &RowSection<'_>) {
     let mut head = Vec::with_capacity(24);

@@ -7,6 +7,7 @@
 //! head/00000001.pieces    sealed pieces of groups
 //! head/00000001.lone      sealed chunks of lone series
 //! series/00000001         ids and labels of series
+//! spool/NAME              how far a remote has come
 //! blocks/<ULID>/          meta, index, chunks, tombstones; with `.tmp` not finished yet, with `.del` being removed
 //! quarantine/             what could not be used
 //! ```
@@ -26,6 +27,8 @@ pub(crate) const LOG: &str = "log";
 pub(crate) const HEAD: &str = "head";
 /// Directory: ids and labels of series.
 pub(crate) const SERIES: &str = "series";
+/// Directory: how far each remote has come.
+pub(crate) const SPOOL: &str = "spool";
 /// Directory: one directory per block.
 pub(crate) const BLOCKS: &str = "blocks";
 /// Directory: what could not be used.
@@ -56,6 +59,12 @@ pub(crate) fn parse_numbered(name: &str) -> Option<u64> {
     let number = name.parse().ok()?;
     // One number has one name: no sign, no further zeros.
     (numbered(number) == name).then_some(number)
+}
+
+/// Tells whether a remote may be called this: it is the name of a file.
+pub(crate) fn is_remote(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 /// Returns the name of a file of sealed pieces.

@@ -87,27 +87,8 @@ impl SeriesStore {
         mut visit: impl FnMut(Definition<'_>),
     ) -> Result<(Self, Loaded)> {
         let mut loaded = Loaded::default();
-        let mut store = Self {
-            fs,
-            dir: dir.to_owned(),
-            salt_seed,
-            open: None,
-            closed: Vec::new(),
-            last_number: 0,
-            // A process that died may have left names, and bytes of the file that is continued, to the operating system.
-            names_unsynced: true,
-            distrusted: false,
-        };
-        let mut numbers: Vec<u64> = store
-            .fs
-            .read_dir(dir)
-            .map_err(|error| Error::io("list", dir, error))?
-            .iter()
-            .filter(|entry| !entry.is_dir)
-            .filter_map(|entry| names::parse_numbered(&entry.name))
-            .filter(|&number| number > 0)
-            .collect();
-        numbers.sort_unstable();
+        let mut store = Self::closed(fs, dir, salt_seed);
+        let numbers = store.numbers()?;
         let mut reader = PageReader::default();
         for &number in &numbers {
             store.last_number = number;
@@ -142,6 +123,54 @@ impl SeriesStore {
             }
         }
         Ok((store, loaded))
+    }
+
+    /// Gives every definition in `dir` to `visit`, beside whoever has the store open. Opens nothing to write.
+    ///
+    /// # Errors
+    ///
+    /// The disk's. A file that vanishes because the store is rewritten meanwhile is one: try again.
+    pub(crate) fn read(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        mut visit: impl FnMut(Definition<'_>),
+    ) -> Result<Loaded> {
+        let mut loaded = Loaded::default();
+        let mut reader = PageReader::default();
+        let store = Self::closed(fs, dir, 0);
+        for number in store.numbers()? {
+            store.load_file(number, &mut reader, &mut loaded, &mut visit)?;
+        }
+        Ok(loaded)
+    }
+
+    fn closed(fs: Arc<dyn Fs>, dir: &Path, salt_seed: u64) -> Self {
+        Self {
+            fs,
+            dir: dir.to_owned(),
+            salt_seed,
+            open: None,
+            closed: Vec::new(),
+            last_number: 0,
+            // A process that died may have left names, and bytes of the file that is continued, to the operating system.
+            names_unsynced: true,
+            distrusted: false,
+        }
+    }
+
+    /// Returns the numbers of the files there are, in order.
+    fn numbers(&self) -> Result<Vec<u64>> {
+        let mut numbers: Vec<u64> = self
+            .fs
+            .read_dir(&self.dir)
+            .map_err(|error| Error::io("list", &self.dir, error))?
+            .iter()
+            .filter(|entry| !entry.is_dir)
+            .filter_map(|entry| names::parse_numbered(&entry.name))
+            .filter(|&number| number > 0)
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// Adds definitions. They are durable after [`Self::sync`]. Returns how many there were.

@@ -266,6 +266,29 @@ impl Wal {
         self.writer.lock().segment.header().number
     }
 
+    /// Returns the sequence from which the log is to be decoded so that the frame `sequence` can be: the first one of its
+    /// segment, or of the one that this continues.
+    pub(crate) fn decodable_from(&self, sequence: u64) -> u64 {
+        let segments = self.segments();
+        let Some(holder) = super::follow::holder(&segments, sequence) else {
+            return sequence;
+        };
+        segments[needed_from(&segments, holder.number)].first_sequence
+    }
+
+    /// Returns the number of the segment the frame `sequence` stands in, or will.
+    pub(crate) fn segment_of(&self, sequence: u64) -> u64 {
+        super::follow::holder(&self.segments(), sequence)
+            .map_or_else(|| self.segment(), |info| info.number)
+    }
+
+    /// Returns the bytes of the segments that hold frames above `sequence`.
+    pub(crate) fn bytes_above(&self, sequence: u64) -> u64 {
+        let segments = self.segments();
+        let above = segments.iter().filter(|info| info.last_sequence > sequence);
+        above.map(|info| info.bytes).sum()
+    }
+
     /// Returns the bytes of all segments.
     pub(crate) fn size_bytes(&self) -> u64 {
         let writer = self.writer.lock();

@@ -17,6 +17,7 @@
 
 mod append;
 mod buffer;
+mod follow;
 mod format;
 mod judge;
 mod log;
@@ -29,12 +30,15 @@ mod tail;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod follow_tests;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use append::Appended;
 pub(crate) use buffer::FrameBuffer;
+pub(crate) use follow::{Followed, Follower};
 pub(crate) use log::{Wal, WalConfig};
 pub(crate) use read::{Damage, Log, SegmentFrames, Writers, read_log};
 pub(crate) use scan::FrameRef;

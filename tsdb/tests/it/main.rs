@@ -17,4 +17,5 @@ mod fuzz_bodies;
 mod hard_cases;
 mod model;
 mod pieces;
+mod spool;
 mod workload;

@@ -1,0 +1,285 @@
+//! How far a remote has come, shard by shard.
+
+use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint};
+use crate::labels::Labels;
+
+/// A place between two samples of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Sequence of a frame.
+    pub sequence: u64,
+    /// Number of the sample in the frame, in the order of the frame's sections.
+    pub index: u32,
+}
+
+impl Position {
+    /// Returns the place before the first sample of a frame.
+    pub fn before(sequence: u64) -> Self {
+        Self { sequence, index: 0 }
+    }
+
+    /// Returns the place behind the sample that stands here.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self {
+            index: self.index + 1,
+            ..self
+        }
+    }
+}
+
+/// Returns the key that decides about the shard of a series. Ids would not do: a series that the head has forgotten comes
+/// back under another one, and its samples must not overtake each other.
+pub(crate) fn shard_key(labels: &Labels) -> u32 {
+    let mut bytes = Vec::with_capacity(256);
+    for (name, value) in labels.iter() {
+        for text in [name, value] {
+            bytes.extend_from_slice(text.as_bytes());
+            // No byte of UTF-8: texts cannot run into each other.
+            bytes.push(0xff);
+        }
+    }
+    crc32(&bytes)
+}
+
+/// Returns the shard, of `shards`, that samples with this [key](super::SpooledSample::key) belong to. Part of the format:
+/// places on disk depend on it.
+pub fn shard_of(key: u32, shards: usize) -> usize {
+    // Fibonacci hashing: the checksum's upper bits alone do not spread texts that differ in few bytes evenly.
+    let hash = u64::from(key.wrapping_mul(0x9e37_79b9));
+    (hash * shards as u64 >> 32) as usize
+}
+
+/// Which samples of a log a remote has acknowledged.
+///
+/// Each shard sends its samples in the order of the log and has a place behind which nothing is acknowledged. After the
+/// number of shards changed, the places of the old ones count on until the new ones have passed them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// One place for each shard; the first list is the present one, older ones follow.
+    layers: Vec<Vec<Position>>,
+}
+
+impl Progress {
+    /// Returns the progress of `shards` shards that all start at `position`.
+    pub fn new(position: Position, shards: usize) -> Self {
+        Self {
+            layers: vec![vec![position; shards.max(1)]],
+        }
+    }
+
+    /// Returns the number of shards.
+    pub fn shards(&self) -> usize {
+        self.layers[0].len()
+    }
+
+    /// Returns the place below which everything is acknowledged.
+    pub fn low(&self) -> Position {
+        // A sample is acknowledged if any layer says so: the highest of the layers' lowest places.
+        self.layers
+            .iter()
+            .filter_map(|layer| layer.iter().min())
+            .max()
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Tells whether the sample at `position`, of a series with this key, is acknowledged.
+    pub fn covers(&self, key: u32, position: Position) -> bool {
+        self.layers
+            .iter()
+            .any(|layer| position < layer[shard_of(key, layer.len())])
+    }
+
+    /// Notes that a shard has nothing unacknowledged below `position`. A place never goes back.
+    pub fn advance(&mut self, shard: usize, position: Position) {
+        let place = &mut self.layers[0][shard];
+        *place = (*place).max(position);
+        let low = self.layers[0].iter().min().copied().unwrap_or_default();
+        let mut first = true;
+        self.layers
+            .retain(|layer| std::mem::take(&mut first) || layer.iter().any(|place| *place > low));
+    }
+
+    /// Passes over everything below `position`.
+    pub fn skip_to(&mut self, position: Position) {
+        for shard in 0..self.shards() {
+            self.advance(shard, position);
+        }
+    }
+
+    /// Changes the number of shards; what was acknowledged stays so.
+    pub fn reshard(&mut self, shards: usize) {
+        let shards = shards.max(1);
+        if shards == self.shards() {
+            return;
+        }
+        let low = self.low();
+        self.layers.insert(0, vec![low; shards]);
+        // Each change while the one before is not caught up adds a layer; forgetting the oldest repeats samples at worst.
+        self.layers.truncate(LAYERS_MAX);
+        self.advance(0, low);
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_uvarint(out, self.layers.len() as u64);
+        for layer in &self.layers {
+            put_uvarint(out, layer.len() as u64);
+            for place in layer {
+                put_uvarint(out, place.sequence);
+                put_uvarint(out, u64::from(place.index));
+            }
+        }
+    }
+
+    pub(super) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, Malformed> {
+        let count = reader.uvarint_max(LAYERS_MAX, "too many layers of shards")?;
+        let mut layers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let shards = reader.uvarint_max(SHARDS_MAX, "too many shards")?;
+            if shards == 0 {
+                return Err(reader.malformed("progress without a shard"));
+            }
+            let mut layer = Vec::with_capacity(shards);
+            for _ in 0..shards {
+                layer.push(Position {
+                    sequence: reader.uvarint()?,
+                    index: reader.uvarint_max(u32::MAX as usize, "sample index")? as u32,
+                });
+            }
+            layers.push(layer);
+        }
+        if layers.is_empty() {
+            return Err(reader.malformed("progress without a shard"));
+        }
+        Ok(Self { layers })
+    }
+}
+
+/// Layers that are kept.
+const LAYERS_MAX: usize = 4;
+
+/// Shards of one remote.
+pub const SHARDS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(sequence: u64) -> Position {
+        Position::before(sequence)
+    }
+
+    #[test]
+    fn shards_share_series_evenly() {
+        for shards in [1, 2, 3, 7, 16, 200] {
+            let mut counts = vec![0usize; shards];
+            for number in 0..20_000 {
+                let number = number.to_string();
+                let labels = Labels::from_pairs([("__name__", "up"), ("pod", &number)]).unwrap();
+                counts[shard_of(shard_key(&labels), shards)] += 1;
+            }
+            let fair = 20_000 / shards;
+            assert!(
+                counts
+                    .iter()
+                    .all(|&count| count > fair / 2 && count < fair * 2 + 2),
+                "{shards}: {counts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn low_is_the_slowest_shard() {
+        let mut progress = Progress::new(at(5), 3);
+        progress.advance(0, at(9));
+        progress.advance(1, at(7));
+        assert_eq!(progress.low(), at(5));
+        progress.advance(2, at(8));
+        assert_eq!(progress.low(), at(7));
+        progress.advance(1, at(6));
+        assert_eq!(progress.low(), at(7), "a place never goes back");
+    }
+
+    #[test]
+    fn old_places_are_forgotten_once_the_new_shards_have_passed_them() {
+        let mut progress = Progress::new(at(1), 2);
+        progress.advance(0, at(100));
+        progress.reshard(3);
+        assert_eq!(progress.layers.len(), 2);
+        progress.skip_to(at(99));
+        assert_eq!(progress.layers.len(), 2);
+        progress.skip_to(at(100));
+        assert_eq!(progress.layers.len(), 1);
+    }
+
+    /// What a run does to a remote's progress.
+    #[derive(Debug, Clone)]
+    enum Act {
+        /// The shard of this number, modulo how many there are, sends and acknowledges so many samples.
+        Send(usize, usize),
+        Reshard(usize),
+        Restart,
+    }
+
+    fn acts() -> impl Strategy<Value = Vec<Act>> {
+        let act = prop_oneof![
+            8 => (0usize..8, 1usize..20).prop_map(|(shard, count)| Act::Send(shard, count)),
+            1 => (1usize..6).prop_map(Act::Reshard),
+            1 => Just(Act::Restart),
+        ];
+        prop::collection::vec(act, 1..60)
+    }
+
+    proptest! {
+        /// Whatever shards do, and however often their number changes, each sample is acknowledged once and in the order
+        /// of its series; up to three changes may wait for each other.
+        #[test]
+        fn every_sample_is_sent_once(acts in acts()) {
+            let samples: Vec<(u32, Position)> = (0..200u64)
+                .map(|n| ((n * 37 % 11 * 0x1234_5678) as u32, Position { sequence: 1 + n / 7, index: (n % 7) as u32 }))
+                .collect();
+            let end = at(1_000);
+            let mut progress = Progress::new(at(1), 2);
+            let mut sent = vec![0; samples.len()];
+            let send = |progress: &mut Progress, shard: usize, count: usize, sent: &mut Vec<i32>| {
+                let mine: Vec<usize> = (0..samples.len())
+                    .filter(|&at| {
+                        let (key, position) = samples[at];
+                        shard_of(key, progress.shards()) == shard && !progress.covers(key, position)
+                    })
+                    .collect();
+                mine.iter().take(count).for_each(|&at| sent[at] += 1);
+                let place = mine.get(count).map_or(end, |&at| samples[at].1);
+                progress.advance(shard, place);
+            };
+            let mut changes = 0;
+            for act in acts {
+                match act {
+                    Act::Send(shard, count) => {
+                        let shard = shard % progress.shards();
+                        send(&mut progress, shard, count, &mut sent);
+                    }
+                    Act::Reshard(shards) if changes < 3 => {
+                        changes += usize::from(shards != progress.shards());
+                        progress.reshard(shards);
+                    }
+                    Act::Reshard(_) => {}
+                    Act::Restart => {
+                        let mut bytes = Vec::new();
+                        progress.encode(&mut bytes);
+                        let mut reader = ByteReader::new(&bytes);
+                        prop_assert_eq!(&Progress::decode(&mut reader), &Ok(progress.clone()));
+                    }
+                }
+            }
+            for shard in 0..progress.shards() {
+                send(&mut progress, shard, usize::MAX, &mut sent);
+            }
+            prop_assert!(sent.iter().all(|&count| count == 1), "{:?}", sent);
+            prop_assert_eq!(progress.low(), end);
+        }
+    }
+}
