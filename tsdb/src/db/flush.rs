@@ -238,11 +238,10 @@ impl Inner {
         state.checkpoint_sequence = sequence;
         state.checkpoint_ms = self.options.clock.now_ms();
         self.remove_lone_files(checkpoint.lone_file)?;
-        if !self.remotes.is_empty() {
-            // The head may let go of series that the log kept for a remote goes on naming.
-            self.store_series(state)?;
-        }
-        self.head.truncate(pending.boundary, pending.sequence);
+        self.head.pieces.remove_released()?;
+        self.note_closed_segments(wal);
+        self.keep_spool_budget(wal, sequence)?;
+        wal.cut_before(self.segment_kept(wal, segment))?;
         self.renew_store(state)
     }
 
@@ -278,8 +277,8 @@ impl Inner {
         };
         let ids = self.head.take_unstored();
         let stored = if store.is_distrusted() {
-            let spooled = self.definitions_of_spool()?;
-            store.rewrite(self.head.all_definitions().chain(spooled))
+            self.definitions_of_spool()
+                .and_then(|spooled| store.rewrite(self.head.all_definitions().chain(spooled)))
         } else {
             let before = state.stored_definitions;
             let added = store.append(self.head.definitions(&ids));

@@ -1,6 +1,7 @@
 //! What all handles of one database share.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,8 +44,10 @@ pub(super) struct Inner {
     pub(super) layout: Mutex<Layout>,
     pub(super) is_closed: AtomicBool,
     pub(super) remotes: Remotes,
-    /// First sequence of the oldest segment that was looked at for its age, and the newest timestamp there.
-    pub(super) spool_newest: Mutex<Option<(u64, Timestamp)>>,
+    /// The first segment of the log that this process wrote.
+    pub(super) first_segment: u64,
+    /// Segments that are kept for remotes, by number, and how old they are.
+    pub(super) closed_segments: Mutex<BTreeMap<u64, Timestamp>>,
     /// Sets the references of this open apart from those of others, which may have named series that no frame defined
     /// and whose ids are given out again: the upper 16 bits of every reference, drawn at random.
     pub(super) epoch: u64,
@@ -149,6 +152,7 @@ impl Inner {
             parts.options.block_range_ms(),
         );
         let newest = parts.blocks.iter().map(|block| block.meta().ulid).max();
+        let first_segment = parts.wal.as_ref().map_or(0, |wal| wal.segment());
         Self {
             dir: parts.dir,
             views: Views::new(View::new(parts.blocks)),
@@ -162,7 +166,8 @@ impl Inner {
             layout: Mutex::default(),
             is_closed: AtomicBool::new(false),
             remotes: Remotes::default(),
-            spool_newest: Mutex::new(None),
+            first_segment,
+            closed_segments: Mutex::default(),
             epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
             counters: parts.counters,
             read_only: RwLock::new(None),

@@ -15,7 +15,8 @@ use crate::ship::{
     CursorFile, DropReason, LogReader, Position, Progress, Remembered, SHARDS_MAX, SpoolBatch,
     shard_key,
 };
-use crate::wal::Wal;
+use crate::time::Timestamp;
+use crate::wal::{SegmentInfo, Wal};
 
 use super::Db;
 use super::event::Event;
@@ -464,7 +465,7 @@ impl Inner {
             };
             let bytes = kept.iter().map(|info| info.bytes).sum();
             let next = segments[1].first_sequence;
-            let Some(reason) = self.over_budget(wal, bytes, oldest.first_sequence, next)? else {
+            let Some(reason) = self.over_budget(wal, bytes, oldest, next)? else {
                 return Ok(());
             };
             for remote in self.remotes.all() {
@@ -482,7 +483,7 @@ impl Inner {
         &self,
         wal: &Wal,
         bytes: u64,
-        first: u64,
+        oldest: &SegmentInfo,
         next: u64,
     ) -> Result<Option<DropReason>> {
         let budget = &self.options.spool_budget;
@@ -497,33 +498,44 @@ impl Inner {
         if free < budget.free_bytes {
             return Ok(Some(DropReason::FreeSpace));
         }
-        let newest = self.newest_between(wal, first, next)?;
         let limit = self
             .options
             .clock
             .now_ms()
             .saturating_sub(to_ms(budget.age));
+        let newest = self.newest_in(wal, oldest, next)?;
         Ok((newest < limit).then_some(DropReason::Age))
     }
 
-    /// Returns the newest timestamp of the frames from `first` up to `next`; the answer is remembered.
-    fn newest_between(&self, wal: &Wal, first: u64, next: u64) -> Result<i64> {
-        let mut known = self.spool_newest.lock();
-        if let Some((_, newest)) = known.filter(|(of, _)| *of == first) {
+    /// Notes that the segments before the open one are as old as the clock says now, unless it is known better.
+    pub(super) fn note_closed_segments(&self, wal: &Wal) {
+        let segments = wal.segments();
+        let mut closed = self.closed_segments.lock();
+        closed.retain(|number, _| segments.iter().any(|info| info.number == *number));
+        let now = self.options.clock.now_ms();
+        for info in &segments[..segments.len() - 1] {
+            if info.number >= self.first_segment {
+                closed.entry(info.number).or_insert(now);
+            }
+        }
+    }
+
+    /// Returns about the newest timestamp of a segment: when it was closed, or for one that an earlier process closed the
+    /// newest it has.
+    fn newest_in(&self, wal: &Wal, info: &SegmentInfo, next: u64) -> Result<Timestamp> {
+        let known = self.closed_segments.lock().get(&info.number).copied();
+        if let Some(newest) = known {
             return Ok(newest);
         }
-        let mut newest = i64::MIN;
-        read_between(
-            self,
-            wal,
-            Progress::new(Position::before(first), 1),
-            next,
-            |batch| {
-                let timestamps = batch.samples.iter().map(|spooled| spooled.sample.timestamp);
-                newest = timestamps.fold(newest, i64::max);
-            },
-        )?;
-        *known = Some((first, newest));
+        let mut newest = None;
+        let all = Progress::new(Position::before(info.first_sequence), 1);
+        read_between(self, wal, all, next, |batch| {
+            let timestamps = batch.samples.iter().map(|spooled| spooled.sample.timestamp);
+            newest = timestamps.chain(newest).max();
+        })?;
+        // One without samples is nobody's burden.
+        let newest = newest.unwrap_or(Timestamp::MAX);
+        self.closed_segments.lock().insert(info.number, newest);
         Ok(newest)
     }
 

@@ -169,7 +169,6 @@ impl FrameVisitor for Collector<'_> {
             Some(labels) => drop(self.keys.insert(id, shard_key(labels))),
             None => (self.find_keys)(id, self.keys),
         }
-        if !self.keys.contains_key(&id) { panic!("DEBUG no key for {id}"); }
         // Without labels it is lost anyhow, whatever its shard.
         *self.keys.entry(id).or_insert(0)
     }

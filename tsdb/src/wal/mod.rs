@@ -39,6 +39,6 @@ mod tests;
 pub(crate) use append::Appended;
 pub(crate) use buffer::FrameBuffer;
 pub(crate) use follow::{Followed, Follower};
-pub(crate) use log::{Wal, WalConfig};
+pub(crate) use log::{SegmentInfo, Wal, WalConfig};
 pub(crate) use read::{Damage, Log, SegmentFrames, Writers, read_log};
 pub(crate) use scan::FrameRef;
