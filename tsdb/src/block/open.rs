@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::block::BlockMeta;
-use crate::block::chunks::{ChunksReader, Walk, open_sized};
+use crate::block::chunks::{ChunksReader, Reading, open_sized};
 use crate::block::meta::FileMeta;
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
@@ -114,14 +114,10 @@ impl Block {
         let series = self.index.select(matchers)?;
         let deleting = self.deleting.lock();
         let mut tombstones = Tombstones::clone(&self.tombstones());
-        let walk = Walk::default();
+        let mut reading = Reading::default();
         for ordinal in series {
             // Of a series whose extent cannot be read, all of the range is deleted: too much is the safe side.
-            let extent = self
-                .chunks
-                .chunks_of(ordinal, &walk)
-                .and_then(|chunks| chunks.extent())
-                .unwrap_or(range);
+            let extent = self.chunks.extent(ordinal, &mut reading).unwrap_or(range);
             let deleted = range.intersect(&extent);
             if !deleted.is_empty() {
                 tombstones.add(ordinal, deleted.start, deleted.end - 1);

@@ -3,7 +3,7 @@
 //! What to do is decided by pure functions of the blocks' metadata, [`plan()`] and [`retire`]; they touch nothing and can
 //! be asked at any time. Acting on a step is somebody else's turn:
 //!
-//! 1. [`write_block()`] reads cursors through merge and clamp and writes what comes out as one block. Flushing the head,
+//! 1. [`write_block()`] merges cursors and writes what comes out as one block. Flushing the head,
 //!    merging blocks, rewriting a block without its deleted samples and importing are all this one function.
 //! 2. [`merge_blocks`] calls it for blocks. Nothing is removed here: the parents are listed in the new block, and
 //!    whoever opens the directory removes them once that block has verified.

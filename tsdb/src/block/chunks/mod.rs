@@ -6,11 +6,13 @@ mod file;
 mod layout;
 mod pages;
 mod reader;
+mod reading;
 mod window;
 mod writer;
 
 pub(crate) use file::FileWriter;
-pub(crate) use reader::{ChunksReader, Walk, open_sized};
+pub(crate) use reader::{ChunksReader, open_sized};
+pub(crate) use reading::{Reading, Readings};
 pub(crate) use writer::{ChunksWriter, Counts};
 
 #[cfg(test)]

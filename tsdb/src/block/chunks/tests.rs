@@ -24,9 +24,7 @@ fn write(fs: &SimFs, encoding: ChunkEncoding, series: &[Samples]) -> (ChunksRead
 fn read(reader: &ChunksReader, series: u32, range: TimeRange) -> Samples {
     let mut out = Samples::default();
     reader
-        .chunks_of(series, &Walk::default())
-        .unwrap()
-        .read(range, &mut out)
+        .read(series, range, &mut Reading::default(), &mut out)
         .unwrap();
     out
 }
@@ -193,16 +191,8 @@ fn damaged_base_costs_its_differences_and_is_reported_once() {
     let reader = ChunksReader::open(&fs, Path::new("chunks"), ULID, expected).unwrap();
     for number in 0..4 {
         let mut out = Samples::default();
-        let walk = Walk::default();
-        let chunks = reader.chunks_of(number, &walk);
-        assert_eq!(
-            chunks
-                .unwrap()
-                .read(TimeRange::ALL, &mut out)
-                .unwrap_err()
-                .kind(),
-            ErrorKind::Corruption
-        );
+        let outcome = reader.read(number, TimeRange::ALL, &mut Reading::default(), &mut out);
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corruption);
         assert!(out.is_empty());
     }
     assert_eq!(bits(&read(&reader, 4, TimeRange::ALL)), bits(&series[4]));
@@ -258,20 +248,18 @@ fn long_series_are_split_and_read_back_in_part() {
 }
 
 #[test]
-fn series_are_found_in_any_order_with_a_shared_walk() {
+fn series_are_found_in_any_order_with_one_memory() {
     let series: Vec<_> = (0..200)
         .map(|n| scraped(1 + n % 5, |step| (n * 1000 + step * step) as f64))
         .collect();
     let (reader, _) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
-    let walk = Walk::default();
+    let mut reading = Reading::default();
     let forward = 0..200;
     let jumping = (0..200).map(|n| n * 77 % 200);
     for n in forward.chain((0..200).rev()).chain(jumping) {
         let mut out = Samples::default();
         reader
-            .chunks_of(n, &walk)
-            .unwrap()
-            .read(TimeRange::ALL, &mut out)
+            .read(n, TimeRange::ALL, &mut reading, &mut out)
             .unwrap();
         assert_eq!(bits(&out), bits(&series[n as usize]));
     }
