@@ -22,6 +22,7 @@ const KIND_CONSTANT: u8 = 1;
 const KIND_PACKED: u8 = 2;
 const KIND_VALUES: u8 = 3;
 const SCALE_BITS_TAG: u8 = 15;
+const TAG_KIND: u8 = 3;
 const TAG_PRESENCE: u8 = 1 << 6;
 const TAG_STALENESS: u8 = 1 << 7;
 const TAG_NOTHING: u8 = KIND_NOTHING | SCALE_BITS_TAG << 2;

@@ -174,3 +174,20 @@ fn the_example_of_the_format_document_is_what_is_written() {
     let example = crate::encoding::hex_example(include_str!("FORMAT.md"));
     assert_eq!(bytes, example, "{bytes:02x?}");
 }
+
+#[test]
+fn long_columns_of_every_width_come_back() {
+    // More rows than a block of packed numbers holds, with steps of all sizes.
+    let rows: Vec<Vec<Option<u64>>> = (0..300u64)
+        .map(|row| {
+            (0..60u32)
+                .map(|width| {
+                    let mixed =
+                        row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 14 >> (50 - width.min(50));
+                    Some((mixed as f64 / if width > 50 { 10.0 } else { 1.0 }).to_bits())
+                })
+                .collect()
+        })
+        .collect();
+    check(&rows);
+}
