@@ -24,6 +24,7 @@ pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
 pub(crate) use pattern::Pattern;
 pub use selector::parse_selector;
+pub(crate) use set::is_set;
 pub use set::{LabelIter, Labels};
 
 /// The label that holds the name of the metric.

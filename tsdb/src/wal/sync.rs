@@ -103,6 +103,8 @@ impl Wal {
             writer.names_unsynced = false;
         }
         writer.tail.drop_through(target);
+        self.tail_bytes
+            .store(writer.tail.bytes(), Ordering::Relaxed);
         self.publish_synced(target);
         Ok(())
     }
@@ -180,6 +182,8 @@ impl Wal {
         writer.names_unsynced = false;
         writer.distrusted = false;
         writer.tail.drop_through(last);
+        self.tail_bytes
+            .store(writer.tail.bytes(), Ordering::Relaxed);
         self.publish_synced(last);
         Ok(())
     }
