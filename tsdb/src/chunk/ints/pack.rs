@@ -63,7 +63,7 @@ fn unpack_with_slack(bytes: &[u8], width: u32, out: &mut [u64]) {
 }
 
 /// The same for each width from 1 on: with the width known, so is every shift, and a number takes four instructions.
-static KERNELS: [fn(&[u8], &mut [u64]); 32] = [
+static KERNELS: [Kernel; 32] = [
     unpack_eights::<1>,
     unpack_eights::<2>,
     unpack_eights::<3>,
@@ -97,6 +97,9 @@ static KERNELS: [fn(&[u8], &mut [u64]); 32] = [
     unpack_eights::<31>,
     unpack_eights::<32>,
 ];
+
+/// What [`unpack`] does, for one width.
+type Kernel = fn(&[u8], &mut [u64]);
 
 /// Eight numbers take as many bytes as each has bits, so all groups of eight look alike.
 fn unpack_eights<const WIDTH: usize>(bytes: &[u8], out: &mut [u64]) {
