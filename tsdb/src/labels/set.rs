@@ -125,7 +125,7 @@ impl Labels {
 }
 
 /// The labels of a set in the bytewise order of their names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LabelIter<'a> {
     rest: &'a str,
 }

@@ -17,4 +17,6 @@ mod fuzz_bodies;
 mod hard_cases;
 mod model;
 mod pieces;
+#[cfg(feature = "remote-write")]
+mod remote;
 mod workload;
