@@ -8,6 +8,7 @@
 //! | [`wire`] | the bytes of remote write 1.0 and 2.0 in both directions, their compression and their headers |
 //! | [`receive`] | what a receiver of remote write tells its sender |
 //! | [`read`] | remote read: requests, and answers as samples or as streamed chunks |
+//! | [`relabel`] | rules that rewrite labels or drop series |
 //!
 //! Sending is: push series into a [`wire::EncoderV1`] or [`wire::EncoderV2`] until [`size`](wire::EncoderV2::size) says
 //! that the batch is full, [`message`](wire::EncoderV2::message), [`wire::Compressor::compress`], post with
@@ -20,6 +21,7 @@
 mod external;
 pub mod read;
 pub mod receive;
+pub mod relabel;
 pub mod wire;
 
 pub use external::{ExternalLabels, MergedLabels};
