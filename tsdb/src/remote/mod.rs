@@ -1,6 +1,6 @@
 //! Samples that leave the machine or come to it over HTTP: messages, their limits, and what to answer.
 //!
-//! Everything here is a pure functions of bytes and labels: no socket, no thread, no file, no database. Who has a database
+//! All but [`transport`] are pure functions of bytes and labels: no socket, no thread, no file, no database. Who has a database
 //! calls [`Db::receive_write`](crate::Db::receive_write) and [`Db::answer_read`](crate::Db::answer_read), which stand on this.
 //!
 //! | module | what it knows |
@@ -9,6 +9,7 @@
 //! | [`receive`] | what a receiver of remote write tells its sender |
 //! | [`read`] | remote read: requests, and answers as samples or as streamed chunks |
 //! | [`relabel`] | rules that rewrite labels or drop series |
+//! | [`transport`] | posting a request over HTTP: a trait, and one that does it |
 //!
 //! Sending is: push series into a [`wire::EncoderV1`] or [`wire::EncoderV2`] until [`size`](wire::EncoderV2::size) says
 //! that the batch is full, [`message`](wire::EncoderV2::message), [`wire::Compressor::compress`], post with
@@ -22,6 +23,9 @@ mod external;
 pub mod read;
 pub mod receive;
 pub mod relabel;
+mod retry_after;
+pub mod transport;
 pub mod wire;
 
 pub use external::{ExternalLabels, MergedLabels};
+pub use retry_after::{RETRY_AFTER_MAX, retry_after};
