@@ -9,6 +9,7 @@
 //! | [`receive`] | what a receiver of remote write tells its sender |
 //! | [`read`] | remote read: requests, and answers as samples or as streamed chunks |
 //! | [`relabel`] | rules that rewrite labels or drop series |
+//! | [`opentsdb`] | points for OpenTSDB, and what its answers mean |
 //! | [`transport`] | posting a request over HTTP: a trait, and one that does it |
 //!
 //! Sending is: push series into a [`wire::EncoderV1`] or [`wire::EncoderV2`] until [`size`](wire::EncoderV2::size) says
@@ -20,6 +21,7 @@
 //! messages, and needs, besides the decompressed body, memory for the table of symbols alone.
 
 mod external;
+pub mod opentsdb;
 pub mod read;
 pub mod receive;
 pub mod relabel;

@@ -16,6 +16,8 @@ mod faults;
 mod fuzz_bodies;
 mod hard_cases;
 mod model;
+#[cfg(feature = "remote-write")]
+mod opentsdb;
 mod pieces;
 #[cfg(feature = "remote-write")]
 mod remote;
