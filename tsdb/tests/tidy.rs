@@ -30,6 +30,7 @@ const FORMATS: &[&str] = &[
 ];
 const STORES: &[&str] = &["wal", "series", "block", "head"];
 const VERBS: &[&str] = &["ingest", "query", "compact"];
+const AWAY: &[&str] = &["remote"];
 
 /// The layers from floor to roof. A new arrow is a change of the design: it goes into `docs/ARCHITECTURE.md` too.
 const LAYERS: &[Layer] = &[
@@ -58,8 +59,10 @@ const LAYERS: &[Layer] = &[
     layer("ingest", &[WORDS, WORLD, FORMATS, STORES]),
     layer("query", &[WORDS, WORLD, FORMATS, STORES]),
     layer("compact", &[WORDS, WORLD, FORMATS, STORES]),
+    // What is said to other machines: answers are read through a querier.
+    layer("remote", &[WORDS, &["chunk"], &["query"]]),
     // The roof.
-    layer("db", &[WORDS, WORLD, FORMATS, STORES, VERBS]),
+    layer("db", &[WORDS, WORLD, FORMATS, STORES, VERBS, AWAY]),
 ];
 
 /// What stands above the layers: it names anything.
@@ -116,7 +119,7 @@ fn the_layers_have_no_cycle() {
             );
         }
     }
-    for group in [FLOOR, WORDS, WORLD, FORMATS, STORES, VERBS] {
+    for group in [FLOOR, WORDS, WORLD, FORMATS, STORES, VERBS, AWAY] {
         assert!(group.iter().all(|module| place(module) < LAYERS.len()));
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn is_set(pairs: &[(&str, &str)]) -> bool {
 }
 
 /// The labels of a set in the bytewise order of their names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LabelIter<'a> {
     rest: &'a str,
 }

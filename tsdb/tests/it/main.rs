@@ -16,5 +16,9 @@ mod faults;
 mod fuzz_bodies;
 mod hard_cases;
 mod model;
+#[cfg(feature = "remote-write")]
+mod opentsdb;
 mod pieces;
+#[cfg(feature = "remote-write")]
+mod remote;
 mod workload;
