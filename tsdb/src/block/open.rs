@@ -1,5 +1,6 @@
 //! A block that is there: opening, deleting from, verifying and removing it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -157,6 +158,29 @@ impl Block {
             .collect()
     }
 
+    /// Compares the checksums of the whole files as they were just written. They are read, not looked at where they are
+    /// mapped: all of them would stay resident.
+    pub(super) fn verify_written(&self) -> Result<()> {
+        let files = [
+            (names::CHUNKS, self.meta.chunks_file),
+            (names::INDEX, self.meta.index_file),
+        ];
+        let mut buffer = vec![0; CHECK_BYTES as usize];
+        files.into_iter().try_for_each(|(name, expected)| {
+            let path = self.dir.join(name);
+            let file = self
+                .fs
+                .open_read(&path)
+                .map_err(|error| Error::io("open", &path, error))?;
+            check_bytes(expected.size_bytes, &path, expected, |offset, len, crc| {
+                let bytes = &mut buffer[..len];
+                file.read_at(bytes, offset)?;
+                crc.update(bytes);
+                Ok(())
+            })
+        })
+    }
+
     /// Reads the labels of every series and every set of the index.
     fn verify_index(&self) -> Vec<Error> {
         let mut damaged: Vec<Error> = Vec::new();
@@ -252,14 +276,24 @@ fn read_small(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 30;
 
 fn check_file(file: &MappedFile, path: &Path, expected: FileMeta) -> Result<()> {
+    check_bytes(file.len(), path, expected, |offset, len, crc| {
+        crc.update(&file.bytes(offset, len)?);
+        Ok(())
+    })
+}
+
+/// Compares a checksum to which `add` adds the bytes at an offset.
+fn check_bytes(
+    size_bytes: u64,
+    path: &Path,
+    expected: FileMeta,
+    mut add: impl FnMut(u64, usize, &mut crc32fast::Hasher) -> io::Result<()>,
+) -> Result<()> {
     let mut crc = crc32fast::Hasher::new();
     let mut offset = 0;
-    while offset < file.len() {
-        let len = (file.len() - offset).min(CHECK_BYTES);
-        let bytes = file
-            .bytes(offset, len as usize)
-            .map_err(|error| Error::io("read", path, error))?;
-        crc.update(&bytes);
+    while offset < size_bytes {
+        let len = (size_bytes - offset).min(CHECK_BYTES);
+        add(offset, len as usize, &mut crc).map_err(|error| Error::io("read", path, error))?;
         offset += len;
     }
     let crc = crc.finalize();

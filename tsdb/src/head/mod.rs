@@ -8,7 +8,7 @@
 //! 3. [`Publisher::publish`] makes it visible, in the order of the sequences.
 //! 4. A group with enough open rows is sealed: the rows become a piece in a file. Seals are not logged; replay makes
 //!    them again.
-//! 5. A [`HeadView`] reads: pieces, open rows backwards from the state, lone chunks.
+//! 5. A [`HeadView`] reads: pieces, open rows backwards from the state, lone chunks. A [`FlushView`] reads whole groups.
 //! 6. [`Head::truncate`] drops what blocks hold, and series nothing is known of any more.
 //! 7. A [`Checkpoint`] makes all of it durable without the log, so that the log can be cut.
 //!
@@ -16,6 +16,7 @@
 
 mod apply;
 mod checkpoint;
+mod flush;
 mod group;
 mod layout;
 mod lone;
@@ -45,6 +46,7 @@ use crate::time::Timestamp;
 
 pub(crate) use apply::{ApplyReport, ReplayWork};
 pub(crate) use checkpoint::{Checkpoint, Flushed};
+pub(crate) use flush::{FlushValues, FlushView};
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
 pub(crate) use lone::{LoneSeries, LoneStore};

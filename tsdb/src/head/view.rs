@@ -296,6 +296,18 @@ impl HeadView {
         (places, series)
     }
 
+    /// Appends the samples that the series in a slot has in `range`.
+    pub(crate) fn read_slot(&self, slot: u32, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let id = self.head.slots.read().get(slot).id;
+        let (places, series) = self.gather(&[(slot, id)], &mut Hidden::default());
+        match (places.as_slice(), series.as_slice()) {
+            ([place], [series]) if place.id != 0 && series.overlaps(range) => {
+                series.read(range, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn copy_alone(&self, place: &Place) -> HeadSeries {
         let (lone, deleted) = if place.id == 0 {
             (None, Vec::new())

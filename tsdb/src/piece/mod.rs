@@ -5,10 +5,12 @@
 //! [`PieceEncoder`] transposes rows into columns: it takes the group's state after the last row and walks back, so it
 //! needs nothing else. [`PieceHeader`] and [`PieceView`] read. The module opens no file.
 
+mod columns;
 mod encode;
 mod header;
 mod view;
 
+pub use columns::IntegerColumn;
 pub use encode::{PieceEncoder, PieceRow};
 pub(crate) use encode::{put_ids, read_ids};
 pub use header::{HEADER_BYTES, PieceHeader};

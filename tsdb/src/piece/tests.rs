@@ -61,6 +61,20 @@ fn check(rows: &[Vec<Option<u64>>]) {
     view.verify().unwrap();
     assert_eq!(view.ids().unwrap(), ids);
     let mut scratch = Vec::new();
+    let mut columns = Vec::new();
+    view.integer_columns(&mut columns).unwrap();
+    assert_eq!(columns.len(), n);
+    for (position, column) in columns.into_iter().enumerate() {
+        let mut out = Samples::default();
+        view.read_all(position, &mut scratch, &mut out).unwrap();
+        let Some(column) = column else { continue };
+        let mut integers = vec![7];
+        view.read_integers(column, &mut integers);
+        let values = integers[1..]
+            .iter()
+            .map(|&integer| crate::row::to_value(integer, column.scale).to_bits());
+        assert!(values.eq(out.values.iter().map(|value| value.to_bits())));
+    }
     for position in 0..n {
         let mut out = Samples::default();
         view.read(position, |_, _| true, &mut scratch, &mut out)
@@ -150,6 +164,14 @@ fn damaged_bytes_are_noticed_and_never_panic() {
             let view = PieceView::new(header, &bytes[HEADER_BYTES..]).unwrap();
             assert!(view.verify().is_err());
             let mut out = Samples::default();
+            let mut columns = Vec::new();
+            if view.integer_columns(&mut columns).is_ok() {
+                for column in columns.into_iter().flatten() {
+                    let mut integers = Vec::new();
+                    view.read_integers(column, &mut integers);
+                    assert_eq!(integers.len(), 6);
+                }
+            }
             for position in 0..40 {
                 // Not verified on purpose: whatever the bytes say, reading ends.
                 let _ended = view.read(position, |_, _| true, &mut scratch, &mut out);

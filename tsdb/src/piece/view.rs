@@ -65,6 +65,11 @@ impl<'a> PieceView<'a> {
             .wrapping_add(u64::from(self.offset(usize::from(self.header.rows) + row)))
     }
 
+    /// Appends the timestamps of all rows.
+    pub fn timestamps(&self, out: &mut Vec<i64>) {
+        out.extend((0..usize::from(self.header.rows)).map(|row| self.timestamp(row)));
+    }
+
     fn offset(&self, index: usize) -> u32 {
         // The header's checks leave room for all offsets in the body.
         self.body
@@ -159,6 +164,27 @@ impl<'a> PieceView<'a> {
             .map(|row| self.timestamp(row)))
     }
 
+    /// Returns how many series there are.
+    pub(super) fn width(&self) -> u16 {
+        self.header.width
+    }
+
+    /// Returns how many rows there are.
+    pub(super) fn rows(&self) -> u16 {
+        self.header.rows
+    }
+
+    /// Returns a reader that stands at the first column, and where that is in the body.
+    pub(super) fn columns(&self) -> Result<(ByteReader<'a>, usize), Malformed> {
+        let start = self.header.columns_start();
+        Ok((self.reader_at(start)?, start))
+    }
+
+    /// Returns the body from `start` on.
+    pub(super) fn body_from(&self, start: usize) -> &'a [u8] {
+        self.body.get(start..).unwrap_or_default()
+    }
+
     fn column(&self, position: usize) -> Result<Column<'a>, Malformed> {
         if position >= usize::from(self.header.width) {
             return Err(Malformed {
@@ -176,17 +202,17 @@ impl<'a> PieceView<'a> {
 }
 
 /// One series of a piece, not decoded yet.
-struct Column<'a> {
+pub(super) struct Column<'a> {
     rows: u16,
-    kind: u8,
-    scale: u8,
+    pub(super) kind: u8,
+    pub(super) scale: u8,
     count: usize,
     presence: Option<&'a [u8]>,
     staleness: Option<&'a [u8]>,
-    first: i64,
-    smallest: i64,
-    width: u32,
-    data: &'a [u8],
+    pub(super) first: i64,
+    pub(super) smallest: i64,
+    pub(super) width: u32,
+    pub(super) data: &'a [u8],
     /// The differences with all that is behind them in the piece: unpacking reads whole words.
     packed: &'a [u8],
 }
@@ -201,7 +227,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    fn read(reader: &mut ByteReader<'a>, rows: u16) -> Result<Self, Malformed> {
+    pub(super) fn read(reader: &mut ByteReader<'a>, rows: u16) -> Result<Self, Malformed> {
         let tag = reader.u8()?;
         let k = usize::from(rows);
         let scale = tag >> 2 & 15;
@@ -281,6 +307,11 @@ impl<'a> Column<'a> {
                 .count();
         }
         Ok(())
+    }
+
+    /// Tells whether a row may have no sample, or a staleness marker.
+    pub(super) fn is_partial(&self) -> bool {
+        self.presence.is_some() || self.staleness.is_some()
     }
 
     fn has(&self, row: usize) -> bool {

@@ -12,6 +12,7 @@ mod append;
 mod crash;
 mod damage;
 mod faults;
+mod flush;
 #[cfg(feature = "internals")]
 mod fuzz_bodies;
 mod hard_cases;

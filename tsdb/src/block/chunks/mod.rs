@@ -1,5 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod batch;
 mod columns;
 mod directory;
 mod file;
@@ -10,6 +11,7 @@ mod reading;
 mod window;
 mod writer;
 
+pub(crate) use batch::{BatchValues, ChunkBatch};
 pub(crate) use file::FileWriter;
 pub(crate) use reader::{ChunksReader, open_sized};
 pub(crate) use reading::{Reading, Readings};

@@ -288,3 +288,84 @@ fn equal_input_makes_equal_files() {
     });
     assert_eq!(digests[0], digests[1]);
 }
+
+/// Adds series to a batch in the order of `order`, and writes them in theirs.
+fn write_batch(series: &[Samples], order: &[usize]) -> (ChunksReader, Counts) {
+    let fs = SimFs::new();
+    let path = Path::new("chunks");
+    let mut writer = ChunksWriter::create(&fs, path, ChunkEncoding::Dense, BASE).unwrap();
+    let mut batch = ChunkBatch::new();
+    // What an earlier part left behind does no harm.
+    batch.begin(1);
+    let timestamps = batch.add_timestamps(&[BASE]).unwrap();
+    batch
+        .add(0, timestamps, BatchValues::Floats(&[1.0]))
+        .unwrap();
+    batch.begin(series.len());
+    let mut last: Option<(&[i64], _)> = None;
+    for &rank in order {
+        let samples = &series[rank];
+        let timestamps = match last {
+            Some((of, timestamps)) if of == samples.timestamps => timestamps,
+            _ => batch.add_timestamps(&samples.timestamps).unwrap(),
+        };
+        last = Some((&samples.timestamps, timestamps));
+        let integers: Vec<i64> = samples.values.iter().map(|value| *value as i64).collect();
+        let is_whole = samples
+            .values
+            .iter()
+            .all(|value| value.fract() == 0.0 && value.abs() < 1e15);
+        let values = if is_whole {
+            BatchValues::Decimal(&integers, 0)
+        } else {
+            BatchValues::Floats(&samples.values)
+        };
+        batch.add(rank as u32, timestamps, values).unwrap();
+    }
+    for rank in 0..series.len() {
+        assert!(writer.add_from(&mut batch, rank as u32).unwrap());
+    }
+    let (file, counts) = writer.finish(ULID).unwrap();
+    (ChunksReader::open(&fs, path, ULID, file).unwrap(), counts)
+}
+
+#[test]
+fn batch_gives_the_series_in_order_whatever_the_order_of_their_encoding() {
+    let mut series = example();
+    series.extend(alike(300));
+    series.extend(alike(300));
+    series.push(scraped(5_000, counter));
+    series.push(scraped(300, |step| (step as f64).sqrt()));
+    series.push(later(&series[6]));
+    let upwards: Vec<usize> = (0..series.len()).collect();
+    let downwards: Vec<usize> = upwards.iter().rev().copied().collect();
+    let mixed: Vec<usize> = upwards
+        .iter()
+        .map(|index| index * 7 % series.len())
+        .collect();
+    for order in [upwards, downwards, mixed] {
+        let (reader, counts) = write_batch(&series, &order);
+        assert_reads_back(&reader, &series);
+        assert!(reader.verify().is_empty());
+        assert_eq!(counts.series, series.len() as u64);
+        assert_eq!(
+            counts.samples,
+            series
+                .iter()
+                .map(|samples| samples.len() as u64)
+                .sum::<u64>()
+        );
+        assert!(counts.differences > 0, "{counts:?}");
+    }
+}
+
+#[test]
+fn batch_without_room_for_timestamps_says_so() {
+    let mut batch = ChunkBatch::new();
+    batch.begin(1);
+    let many: Vec<i64> = (0..3 << 20).collect();
+    assert!(batch.add_timestamps(&many).is_some());
+    assert!(batch.add_timestamps(&many).is_none());
+    batch.begin(1);
+    assert!(batch.add_timestamps(&many).is_some());
+}

@@ -11,6 +11,9 @@ pub(super) fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
     if width == 0 {
         return;
     }
+    if width <= 16 {
+        return pack_narrow(numbers, width, out);
+    }
     let end = out.len() + packed_len(numbers.len(), width);
     let mask = u64::MAX >> (64 - width);
     let (mut word, mut used) = (0u64, 0);
@@ -30,6 +33,31 @@ pub(super) fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(end);
+}
+
+/// Eight numbers fill `width` bytes: four and four of them fit a word each.
+fn pack_narrow(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
+    let mask = u64::MAX >> (64 - width);
+    let end = out.len() + packed_len(numbers.len(), width);
+    let mut add = |group: &[u64; 8]| {
+        let (mut low, mut high) = (0, 0);
+        for index in 0..4 {
+            low |= (group[index] & mask) << (index as u32 * width);
+            high |= (group[index + 4] & mask) << (index as u32 * width);
+        }
+        let both = u128::from(low) | u128::from(high) << (4 * width);
+        let start = out.len();
+        out.extend_from_slice(&both.to_le_bytes());
+        out.truncate(start + width as usize);
+    };
+    let (groups, rest) = numbers.as_chunks::<8>();
+    groups.iter().for_each(&mut add);
+    if !rest.is_empty() {
+        let mut group = [0; 8];
+        group[..rest.len()].copy_from_slice(rest);
+        add(&group);
+    }
     out.truncate(end);
 }
 

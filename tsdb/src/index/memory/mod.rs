@@ -117,6 +117,17 @@ impl MemIndex {
         })
     }
 
+    /// Returns the ids of the metric and the entity of the series in `slot`: the same ids are the same texts as long as
+    /// no series is removed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series in the slot.
+    pub(in crate::index) fn ids(&self, slot: u32) -> (u32, u32) {
+        let series = self.series_in(slot);
+        (series.metric, series.entity)
+    }
+
     /// Returns the metric name of the series in `slot`; empty when it has none.
     ///
     /// # Panics
