@@ -54,7 +54,7 @@ pub(super) static PORTABLE: Kernel = Kernel {
     quantise: quantise_block,
     compress: |lanes, mask, bytes| compress_block(lanes, mask, bytes, gather),
     step: |mask, lanes, integers, direction| {
-        step_all(mask, lanes, integers, direction, scatter);
+        step_all(mask, lanes, integers, direction, spread, scatter);
     },
 };
 
@@ -113,32 +113,46 @@ fn step_all(
     lanes: &[u8],
     integers: &mut [i64],
     direction: Direction,
+    spread: impl Fn(u8) -> u64,
     scatter: impl Fn(u64, u64) -> u64,
 ) {
     let mut rest = lanes;
-    for (four, &mask) in integers.chunks_mut(4).zip(mask) {
-        // Most series of a scrape do not change: whole mask bytes are zero.
-        if mask == 0 {
-            continue;
-        }
+    let mut next = |mask: u8| {
         let word = match rest.first_chunk::<8>() {
             Some(word) => u64::from_le_bytes(*word),
-            None => {
-                let mut word = [0; 8];
-                word[..rest.len()].copy_from_slice(rest);
-                u64::from_le_bytes(word)
-            }
+            None => short_word(rest),
         };
         rest = rest.get(mask.count_ones() as usize..).unwrap_or_default();
         let word = scatter(word, spread(mask));
-        for (index, integer) in four.iter_mut().enumerate() {
-            let step = unzigzag(word >> (16 * index) & 0xffff);
-            *integer = match direction {
-                Direction::Forward => integer.wrapping_add(step),
-                Direction::Back => integer.wrapping_sub(step),
-            };
+        let step = |index: usize| unzigzag(word >> (16 * index) & 0xffff);
+        match direction {
+            Direction::Forward => [step(0), step(1), step(2), step(3)],
+            Direction::Back => [-step(0), -step(1), -step(2), -step(3)],
+        }
+    };
+    let (fours, end) = integers.as_chunks_mut::<4>();
+    for (four, &mask) in fours.iter_mut().zip(mask) {
+        // Most series of a scrape do not change: whole mask bytes are zero.
+        if mask != 0 {
+            let steps = next(mask);
+            for (integer, step) in four.iter_mut().zip(steps) {
+                *integer = integer.wrapping_add(step);
+            }
         }
     }
+    if let Some(&mask) = mask.get(fours.len()) {
+        for (integer, step) in end.iter_mut().zip(next(mask)) {
+            *integer = integer.wrapping_add(step);
+        }
+    }
+}
+
+/// Returns up to eight bytes as a word.
+#[cold]
+fn short_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
 }
 
 /// Returns a byte of ones for each bit of `mask`.
@@ -220,7 +234,8 @@ mod x86 {
 
     #[target_feature(enable = "avx2,bmi2,popcnt")]
     fn step(mask: &[u8], lanes: &[u8], integers: &mut [i64], direction: Direction) {
-        step_all(mask, lanes, integers, direction, |word, bytes| {
+        let spread = |mask| _pdep_u64(u64::from(mask), 0x0101_0101_0101_0101) * 255;
+        step_all(mask, lanes, integers, direction, spread, |word, bytes| {
             _pdep_u64(word, bytes)
         });
     }
