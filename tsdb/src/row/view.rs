@@ -4,6 +4,7 @@ use crate::encoding::{ByteReader, Malformed, unzigzag};
 use crate::sample::stale_marker;
 
 use super::decimal::{is_valid_scale, to_value};
+use super::kernel::{Direction, kernel};
 use super::positions::Positions;
 use super::{FLAG_ABSENT, FLAG_RAW, FLAG_STALE, FLAG_STEPS, FLAGS_KNOWN, RowState, mask_bytes};
 
@@ -159,10 +160,12 @@ impl<'a> RowView<'a> {
 
     /// Takes `state` from before the row to after it.
     pub fn apply(&self, state: &mut RowState) {
-        self.for_each_lane(|position, step| {
-            let integer = &mut state.integers[position];
-            *integer = integer.wrapping_add(step);
-        });
+        (kernel().step)(
+            self.mask,
+            self.lanes,
+            &mut state.integers,
+            Direction::Forward,
+        );
         self.for_each_raw(|position, xor| {
             state.integers[position] ^= xor;
         });
@@ -179,10 +182,7 @@ impl<'a> RowView<'a> {
 
     /// Takes `state` from after the row to before it.
     pub fn invert(&self, state: &mut RowState) {
-        self.for_each_lane(|position, step| {
-            let integer = &mut state.integers[position];
-            *integer = integer.wrapping_sub(step);
-        });
+        (kernel().step)(self.mask, self.lanes, &mut state.integers, Direction::Back);
         self.for_each_raw(|position, xor| {
             state.integers[position] ^= xor;
         });
@@ -201,36 +201,17 @@ impl<'a> RowView<'a> {
         });
     }
 
-    /// Calls `visit` for each position whose integer or scale changes, and tells whether the scale does.
-    pub fn for_each_change(&self, mut visit: impl FnMut(usize, bool)) {
-        for (index, &mask) in self.mask.iter().enumerate() {
-            let mut bits = (mask | mask >> 1) & 0x55;
-            while bits != 0 {
-                visit(index * 4 + bits.trailing_zeros() as usize / 2, false);
-                bits &= bits - 1;
-            }
+    /// Adds to `mask` the positions whose integers change by a small step: two bits each, of which either may be set.
+    pub fn merge_steps(&self, mask: &mut [u8]) {
+        for (merged, mask) in mask.iter_mut().zip(self.mask) {
+            *merged |= mask;
         }
-        self.raw.for_each(|position| visit(position, false));
-        self.for_each_step(|position, step| visit(position, matches!(step, Step::Replace { .. })));
     }
 
-    fn for_each_lane(&self, mut visit: impl FnMut(usize, i64)) {
-        let mut lanes = self.lanes.iter();
-        let mut next = || lanes.next().copied().unwrap_or(0);
-        for (index, &mask) in self.mask.iter().enumerate() {
-            let mut bits = mask;
-            let mut position = index * 4;
-            // Most series of a scrape do not change: whole mask bytes are zero.
-            while bits != 0 {
-                if bits & 3 != 0 {
-                    let low = if bits & 1 == 0 { 0 } else { next() };
-                    let high = if bits & 2 == 0 { 0 } else { next() };
-                    visit(position, lane_step(u16::from_le_bytes([low, high])));
-                }
-                bits >>= 2;
-                position += 1;
-            }
-        }
+    /// Calls `visit` for each position whose integer or scale changes otherwise, and tells whether the scale does.
+    pub fn for_each_other_change(&self, mut visit: impl FnMut(usize, bool)) {
+        self.raw.for_each(|position| visit(position, false));
+        self.for_each_step(|position, step| visit(position, matches!(step, Step::Replace { .. })));
     }
 
     fn for_each_raw(&self, mut visit: impl FnMut(usize, i64)) {
