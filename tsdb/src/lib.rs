@@ -78,8 +78,9 @@
 //! # Features
 //!
 //! None is needed, and all are additive. `testing` adds `fs::SimFs`, a disk in memory that fails, fills up and crashes on
-//! demand, and `testing`, a model of a database to compare one with. `cli` builds the `tsdb` command. `internals` is for the
-//! fuzz targets and benches of this repository and promises nothing.
+//! demand, and `testing`, a model of a database to compare one with. `remote-write` adds `remote`: remote write 1.0 and 2.0,
+//! remote read, relabeling, OpenTSDB. `cli` builds the `tsdb` command. `internals` is for the fuzz targets and benches of this repository and
+//! promises nothing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -87,6 +88,8 @@ pub mod error;
 pub mod fs;
 pub mod labels;
 pub mod limits;
+#[cfg(feature = "remote-write")]
+pub mod remote;
 pub mod sample;
 #[cfg(feature = "testing")]
 pub mod testing;

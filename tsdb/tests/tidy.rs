@@ -30,6 +30,7 @@ const FORMATS: &[&str] = &[
 ];
 const STORES: &[&str] = &["wal", "series", "block", "head"];
 const VERBS: &[&str] = &["ingest", "query", "compact", "ship"];
+const AWAY: &[&str] = &["remote"];
 
 /// The layers from floor to roof. A new arrow is a change of the design: it goes into `docs/ARCHITECTURE.md` too.
 const LAYERS: &[Layer] = &[
@@ -59,15 +60,17 @@ const LAYERS: &[Layer] = &[
     layer("query", &[WORDS, WORLD, FORMATS, STORES]),
     layer("compact", &[WORDS, WORLD, FORMATS, STORES]),
     layer("ship", &[WORDS, WORLD, FORMATS, STORES]),
+    // What is said to other machines: answers are read through a querier.
+    layer("remote", &[WORDS, &["chunk"], &["query"]]),
     // The roof.
-    layer("db", &[WORDS, WORLD, FORMATS, STORES, VERBS]),
+    layer("db", &[WORDS, WORLD, FORMATS, STORES, VERBS, AWAY]),
 ];
 
 /// What stands above the layers: it names anything.
 const OUTSIDE: &[&str] = &["lib", "bin", "testing", "internals"];
 
 /// The files that hold unsafe code. Each says at the place why it is sound and what it buys.
-const UNSAFE_FILES: &[&str] = &["fs/mapped.rs"];
+const UNSAFE_FILES: &[&str] = &["fs/mapped.rs", "row/kernel.rs"];
 
 /// The most lines of a file, without its tests.
 const LINES_MAX: usize = 700;
@@ -117,7 +120,7 @@ fn the_layers_have_no_cycle() {
             );
         }
     }
-    for group in [FLOOR, WORDS, WORLD, FORMATS, STORES, VERBS] {
+    for group in [FLOOR, WORDS, WORLD, FORMATS, STORES, VERBS, AWAY] {
         assert!(group.iter().all(|module| place(module) < LAYERS.len()));
     }
 }

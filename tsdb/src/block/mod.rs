@@ -24,7 +24,7 @@ mod open;
 mod source;
 mod writer;
 
-pub(crate) use chunks::Counts;
+pub(crate) use chunks::{BatchValues, ChunkBatch, Counts};
 pub use meta::{BlockMeta, FileMeta};
 pub(crate) use open::{Block, remove};
 pub(crate) use source::BlockSource;

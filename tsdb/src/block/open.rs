@@ -1,12 +1,13 @@
 //! A block that is there: opening, deleting from, verifying and removing it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::block::BlockMeta;
-use crate::block::chunks::{ChunksReader, Walk, open_sized};
+use crate::block::chunks::{ChunksReader, Reading, open_sized};
 use crate::block::meta::FileMeta;
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
@@ -114,14 +115,10 @@ impl Block {
         let series = self.index.select(matchers)?;
         let deleting = self.deleting.lock();
         let mut tombstones = Tombstones::clone(&self.tombstones());
-        let walk = Walk::default();
+        let mut reading = Reading::default();
         for ordinal in series {
             // Of a series whose extent cannot be read, all of the range is deleted: too much is the safe side.
-            let extent = self
-                .chunks
-                .chunks_of(ordinal, &walk)
-                .and_then(|chunks| chunks.extent())
-                .unwrap_or(range);
+            let extent = self.chunks.extent(ordinal, &mut reading).unwrap_or(range);
             let deleted = range.intersect(&extent);
             if !deleted.is_empty() {
                 tombstones.add(ordinal, deleted.start, deleted.end - 1);
@@ -159,6 +156,29 @@ impl Block {
                 check_file(file, &self.dir.join(name), expected).err()
             })
             .collect()
+    }
+
+    /// Compares the checksums of the whole files as they were just written. They are read, not looked at where they are
+    /// mapped: all of them would stay resident.
+    pub(super) fn verify_written(&self) -> Result<()> {
+        let files = [
+            (names::CHUNKS, self.meta.chunks_file),
+            (names::INDEX, self.meta.index_file),
+        ];
+        let mut buffer = vec![0; CHECK_BYTES as usize];
+        files.into_iter().try_for_each(|(name, expected)| {
+            let path = self.dir.join(name);
+            let file = self
+                .fs
+                .open_read(&path)
+                .map_err(|error| Error::io("open", &path, error))?;
+            check_bytes(expected.size_bytes, &path, expected, |offset, len, crc| {
+                let bytes = &mut buffer[..len];
+                file.read_at(bytes, offset)?;
+                crc.update(bytes);
+                Ok(())
+            })
+        })
     }
 
     /// Reads the labels of every series and every set of the index.
@@ -256,14 +276,24 @@ fn read_small(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 30;
 
 fn check_file(file: &MappedFile, path: &Path, expected: FileMeta) -> Result<()> {
+    check_bytes(file.len(), path, expected, |offset, len, crc| {
+        crc.update(&file.bytes(offset, len)?);
+        Ok(())
+    })
+}
+
+/// Compares a checksum to which `add` adds the bytes at an offset.
+fn check_bytes(
+    size_bytes: u64,
+    path: &Path,
+    expected: FileMeta,
+    mut add: impl FnMut(u64, usize, &mut crc32fast::Hasher) -> io::Result<()>,
+) -> Result<()> {
     let mut crc = crc32fast::Hasher::new();
     let mut offset = 0;
-    while offset < file.len() {
-        let len = (file.len() - offset).min(CHECK_BYTES);
-        let bytes = file
-            .bytes(offset, len as usize)
-            .map_err(|error| Error::io("read", path, error))?;
-        crc.update(&bytes);
+    while offset < size_bytes {
+        let len = (size_bytes - offset).min(CHECK_BYTES);
+        add(offset, len as usize, &mut crc).map_err(|error| Error::io("read", path, error))?;
         offset += len;
     }
     let crc = crc.finalize();

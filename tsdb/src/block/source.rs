@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::Block;
-use crate::block::chunks::Walk;
+use crate::block::chunks::Readings;
 use crate::error::Result;
 use crate::index::{Cardinality, LabelReader};
 use crate::labels::Matcher;
@@ -32,7 +32,7 @@ impl SeriesSource for BlockSource {
         let view = Arc::new(View {
             tombstones: block.tombstones(),
             block: block.clone(),
-            walk: Walk::default(),
+            readings: Readings::default(),
         });
         Ok(Box::new(BlockCursor {
             view,
@@ -71,7 +71,7 @@ impl SeriesSource for BlockSource {
 struct View {
     block: Arc<Block>,
     tombstones: Arc<Tombstones>,
-    walk: Walk,
+    readings: Readings,
 }
 
 struct BlockCursor {
@@ -111,32 +111,37 @@ struct BlockData {
 
 impl SeriesData for BlockData {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let View {
+            block,
+            tombstones,
+            readings,
+        } = &*self.view;
         let start = out.len();
-        let outcome = self
-            .view
-            .block
-            .chunks
-            .chunks_of(self.ordinal, &self.view.walk)?
-            .read(range, out);
-        if let Some(deleted) = self.view.tombstones.get(self.ordinal) {
+        let outcome = readings.lend(|reading| block.chunks.read(self.ordinal, range, reading, out));
+        if let Some(deleted) = tombstones.get(self.ordinal) {
             deleted.remove_from(out, start);
         }
         outcome
     }
 
     fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
+        let View {
+            block,
+            tombstones,
+            readings,
+        } = &*self.view;
         let mut samples = Samples::default();
-        let deleted = self.view.tombstones.get(self.ordinal);
-        self.view
-            .block
-            .chunks
-            .chunks_of(self.ordinal, &self.view.walk)?
-            .read_latest(range, &mut samples, |samples| {
-                if let Some(deleted) = deleted {
-                    deleted.remove_from(samples, 0);
-                }
-                !samples.is_empty()
-            })?;
+        let deleted = tombstones.get(self.ordinal);
+        let is_enough = |samples: &mut Samples| {
+            if let Some(deleted) = deleted {
+                deleted.remove_from(samples, 0);
+            }
+            !samples.is_empty()
+        };
+        readings.lend(|reading| {
+            let chunks = &block.chunks;
+            chunks.read_latest(self.ordinal, range, reading, &mut samples, is_enough)
+        })?;
         let newest = samples.timestamps.last().zip(samples.values.last());
         Ok(newest.map(|(&timestamp, &value)| Sample { timestamp, value }))
     }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::block::chunks::{ChunksWriter, Counts, FileWriter};
+use crate::block::chunks::{ChunkBatch, ChunksWriter, Counts, FileWriter};
 use crate::block::{Block, BlockMeta, open};
 use crate::chunk::ChunkEncoding;
 use crate::error::{Error, Result};
 use crate::fs::names::{self, BlockStage};
 use crate::fs::{Fs, Ulid, remove_tree};
-use crate::index::IndexWriter;
+use crate::index::{IndexWriter, MemIndex};
 use crate::labels::Labels;
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
@@ -59,19 +59,60 @@ impl BlockWriter {
     ///
     /// Also if `labels` do not come behind those of the series before, or samples are not in order or not in the range.
     pub(crate) fn add(&mut self, labels: &Labels, samples: &Samples) -> Result<()> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        self.check(samples, &|| labels.to_string())?;
+        // The index refuses labels that are not behind those before, and numbers series as the chunks do.
+        self.index.add(labels)?;
+        self.chunks.add(&samples.timestamps, &samples.values)
+    }
+
+    /// Adds the series in a slot of `index`, with the chunks that `batch` has at `rank`; without chunks it is left out.
+    ///
+    /// Series come in label order, and all in this way or as [`add_samples`](Self::add_samples): see
+    /// [`IndexWriter::add_from`]. The samples are in the block's range.
+    pub(crate) fn add_chunks(
+        &mut self,
+        index: &MemIndex,
+        slot: u32,
+        batch: &mut ChunkBatch,
+        rank: u32,
+    ) -> Result<()> {
+        if self.chunks.add_from(batch, rank)? {
+            self.index.add_from(index, slot);
+        }
+        Ok(())
+    }
+
+    /// Adds the series in a slot of `index` with samples, like [`add`](Self::add).
+    pub(crate) fn add_samples(
+        &mut self,
+        index: &MemIndex,
+        slot: u32,
+        samples: &Samples,
+    ) -> Result<()> {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        self.check(samples, &|| index.labels(slot).to_string())?;
+        self.index.add_from(index, slot);
+        self.chunks.add(&samples.timestamps, &samples.values)
+    }
+
+    fn check(&self, samples: &Samples, name: &dyn Fn() -> String) -> Result<()> {
         let ([first, .., last] | [first @ last]) = samples.timestamps.as_slice() else {
             return Ok(());
         };
         let is_inside = self.spec.range.start <= *first && *last < self.spec.range.end;
         let is_ascending = samples.timestamps.windows(2).all(|pair| pair[0] < pair[1]);
-        if !is_inside || !is_ascending || samples.values.len() != samples.timestamps.len() {
-            return Err(Error::invalid(format!(
-                "samples of {labels} are out of order or range"
-            )));
+        if is_inside && is_ascending && samples.values.len() == samples.timestamps.len() {
+            return Ok(());
         }
-        // The index refuses labels that are not behind those before, and numbers series as the chunks do.
-        self.index.add(labels)?;
-        self.chunks.add(&samples.timestamps, &samples.values)
+        let name = name();
+        Err(Error::invalid(format!(
+            "samples of {name} are out of order or range"
+        )))
     }
 
     /// Returns what was added so far.
@@ -122,10 +163,8 @@ impl BlockWriter {
         file.finish()?;
         let path = dir.publish()?;
 
-        let opened = Block::open(dir.fs.clone(), &path).and_then(|block| {
-            let damaged = block.verify_files().pop();
-            damaged.map_or(Ok(block), Err)
-        });
+        let opened = Block::open(dir.fs.clone(), &path)
+            .and_then(|block| block.verify_written().map(|()| block));
         if opened.is_err() {
             // What was just written does not read back. Its parents are still there, so it goes; best effort, since a
             // block that stays is found out again when the database is opened.

@@ -19,6 +19,8 @@ mod fixtures;
 pub mod gorilla;
 mod ints;
 
+pub(crate) use ints::{BLOCK_LEN, unpack};
+
 /// How the bytes of a chunk are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

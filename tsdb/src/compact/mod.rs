@@ -3,9 +3,10 @@
 //! What to do is decided by pure functions of the blocks' metadata, [`plan()`] and [`retire`]; they touch nothing and can
 //! be asked at any time. Acting on a step is somebody else's turn:
 //!
-//! 1. [`write_block()`] reads cursors through merge and clamp and writes what comes out as one block. Flushing the head,
-//!    merging blocks, rewriting a block without its deleted samples and importing are all this one function.
-//! 2. [`merge_blocks`] calls it for blocks. Nothing is removed here: the parents are listed in the new block, and
+//! 1. [`write_block()`] merges cursors and writes what comes out as one block. Merging blocks,
+//!    rewriting a block without its deleted samples and importing are all this one function.
+//! 2. [`write_head()`] does the same for the head, group by group: that is how the head lies on disk.
+//! 3. [`merge_blocks`] writes a block from blocks. Nothing is removed here: the parents are listed in the new block, and
 //!    whoever opens the directory removes them once that block has verified.
 //!
 //! This module knows neither the log nor threads: when to flush, in which lane to run and when to truncate is `db`'s.
@@ -13,6 +14,7 @@
 mod plan;
 mod retention;
 mod write_block;
+mod write_head;
 
 use crate::block::BlockMeta;
 use crate::fs::Ulid;
@@ -21,6 +23,7 @@ use crate::time::TimeRange;
 pub(crate) use plan::{PlanOptions, plan, ranges_ms};
 pub(crate) use retention::{Horizon, RetentionOptions, retire};
 pub(crate) use write_block::{MergeSpec, merge_blocks, write_block};
+pub(crate) use write_head::write_head;
 
 /// What the decisions need to know of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]

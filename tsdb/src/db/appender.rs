@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Rejection, Result};
+use crate::index::NO_ENTITY;
 use crate::ingest::{Committer, Staged, TargetGroup};
-use crate::labels::Labels;
+use crate::labels::{Labels, is_set};
 use crate::time::Timestamp;
 
 use super::inner::Inner;
@@ -58,6 +59,8 @@ pub struct Appender {
     committer: Committer,
     staged: Staged,
     future: Timestamp,
+    /// What the series named last was, apart from its metric: often the next one is the same.
+    near: u32,
 }
 
 impl Appender {
@@ -70,6 +73,7 @@ impl Appender {
             committer,
             staged: Staged::default(),
             future,
+            near: NO_ENTITY,
         })
     }
 
@@ -86,7 +90,31 @@ impl Appender {
         value: f64,
     ) -> Result<SeriesRef, Rejection> {
         self.check(timestamp)?;
-        let id = self.inner.resolve(labels)?;
+        let id = self.inner.resolve(labels.iter(), &mut self.near)?;
+        self.staged.push(id, timestamp, value);
+        Ok(SeriesRef(id ^ self.inner.epoch))
+    }
+
+    /// Adds a sample by labels that are given as they were parsed: [`Appender::append`] without making [`Labels`] first,
+    /// if they are sorted by name and none is empty. Others are sorted, and dropped if empty, as [`Labels::from_pairs`]
+    /// does it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Labels::from_pairs`] and of [`Appender::append`].
+    pub fn append_pairs(
+        &mut self,
+        labels: &[(&str, &str)],
+        timestamp: Timestamp,
+        value: f64,
+    ) -> Result<SeriesRef, Rejection> {
+        if !is_set(labels) {
+            let labels = Labels::from_pairs(labels.iter().copied())
+                .inspect_err(|rejection| self.inner.count_rejection(*rejection, 1))?;
+            return self.append(&labels, timestamp, value);
+        }
+        self.check(timestamp)?;
+        let id = self.inner.resolve(labels.iter().copied(), &mut self.near)?;
         self.staged.push(id, timestamp, value);
         Ok(SeriesRef(id ^ self.inner.epoch))
     }
@@ -223,7 +251,11 @@ impl Appender {
         if let Some(sequence) = committed.sequence {
             let synced = match self.inner.options.durability {
                 Durability::Commit => self.inner.sync_log(),
-                Durability::Interval(_) | Durability::Os => Ok(()),
+                Durability::Interval(_) => {
+                    self.inner.want_sync_if_due();
+                    Ok(())
+                }
+                Durability::Os => Ok(()),
             };
             // Even if the sync failed: the rows are applied, and later commits wait for this one.
             self.inner.head.publisher.publish(sequence);
@@ -265,10 +297,21 @@ impl Inner {
             .min(i64::MAX - 1)
     }
 
-    fn resolve(&self, labels: &Labels) -> Result<u64, Rejection> {
+    fn resolve<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        near: &mut u32,
+    ) -> Result<u64, Rejection> {
         self.head
-            .resolve(labels)
+            .resolve(pairs, near)
             .inspect_err(|rejection| self.count_rejection(*rejection, 1))
+    }
+
+    /// Has the log synced before so much has come that a commit would have to do it.
+    fn want_sync_if_due(&self) {
+        if self.wal.as_ref().is_some_and(|wal| wal.is_sync_due()) {
+            self.lanes.want_sync();
+        }
     }
 
     fn committer(&self) -> Result<Committer> {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::block::{Block, BlockSpec};
-use crate::compact::write_block;
+use crate::chunk::ChunkEncoding;
+use crate::compact::{write_block, write_head};
 use crate::error::{Error, Result};
 use crate::fs::names;
-use crate::head::HeadView;
+use crate::head::{FlushView, HeadView};
 use crate::labels::Labels;
 use crate::source::SeriesSource;
 use crate::time::{TimeRange, Timestamp};
@@ -90,7 +91,6 @@ impl Inner {
     }
 
     fn write_ranges(&self, ranges: &[TimeRange], sequence: u64) -> Result<Vec<Arc<Block>>> {
-        let view = HeadView::at(Arc::clone(&self.head), sequence);
         let blocks_dir = self.dir.join(names::BLOCKS);
         let mut blocks = Vec::new();
         for &range in ranges {
@@ -104,14 +104,19 @@ impl Inner {
                 flushed_through: sequence,
                 encoding: self.options.chunk_encoding,
             };
-            let cursor = view.select(&[], range)?;
-            let written = write_block(
-                Arc::clone(&self.options.fs),
-                &blocks_dir,
-                spec,
-                vec![cursor],
-                &mut |_| ControlFlow::Continue(()),
-            );
+            let fs = Arc::clone(&self.options.fs);
+            let written = match spec.encoding {
+                ChunkEncoding::Dense => {
+                    let view = FlushView::new(Arc::clone(&self.head), sequence, range);
+                    write_head(fs, &blocks_dir, spec, &view)
+                }
+                ChunkEncoding::Gorilla => {
+                    let view = HeadView::at(Arc::clone(&self.head), sequence);
+                    let cursors = vec![view.select(&[], range)?];
+                    let go_on = &mut |_: &_| ControlFlow::Continue(());
+                    write_block(fs, &blocks_dir, spec, cursors, go_on)
+                }
+            };
             match written {
                 Ok(block) => blocks.extend(block.map(Arc::new)),
                 Err(error) => {

@@ -22,6 +22,7 @@ use crate::time::{TimeRange, Timestamp};
 use crate::wal::Wal;
 
 use super::event::Event;
+use super::maintenance::Lanes;
 use super::options::{Options, to_ms};
 use super::spool::Remotes;
 use super::view::{View, Views};
@@ -52,6 +53,8 @@ pub(super) struct Inner {
     /// and whose ids are given out again: the upper 16 bits of every reference, drawn at random.
     pub(super) epoch: u64,
     pub(super) counters: Counters,
+    /// Where the background threads wait.
+    pub(super) lanes: Arc<Lanes>,
     /// Why writes fail at the moment.
     read_only: RwLock<Option<String>>,
     /// Ulids ascend even within a millisecond and when the clock goes back: where blocks disagree the older name wins.
@@ -170,6 +173,7 @@ impl Inner {
             closed_segments: Mutex::default(),
             epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
             counters: parts.counters,
+            lanes: Arc::default(),
             read_only: RwLock::new(None),
             last_ulid: Mutex::new(newest),
             _lock: parts.lock,

@@ -1,11 +1,11 @@
 //! Background work: three threads, or whoever calls [`Db::step`](super::Db::step).
 //!
-//! One thread syncs the log at the interval of the durability. One flushes the head and makes checkpoints, so that a
+//! One thread syncs the log at the interval of the durability, and earlier when much has come. One flushes the head and makes checkpoints, so that a
 //! long merge never delays it. One merges blocks and applies retention. Each waits on a condition and ends when the last
 //! handle goes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -70,52 +70,65 @@ impl Inner {
 /// The threads of a database. Dropping it ends them.
 #[derive(Debug)]
 pub(super) struct Threads {
-    stop: Arc<Stop>,
+    lanes: Arc<Lanes>,
     handles: Vec<JoinHandle<()>>,
 }
 
+/// What the threads wait for.
 #[derive(Debug, Default)]
-struct Stop {
+pub(super) struct Lanes {
     is_stopped: Mutex<bool>,
-    changed: Condvar,
+    stopped: Condvar,
+    sync_wanted: Condvar,
+    /// Somebody has asked for a sync since the sync thread began to wait.
+    is_sync_wanted: AtomicBool,
 }
 
-impl Stop {
-    /// Waits; tells whether to stop.
-    fn wait(&self, time: Duration) -> bool {
+impl Lanes {
+    /// Wakes the thread that syncs, if there is one.
+    pub(super) fn want_sync(&self) {
+        // Relaxed: a request that comes while the thread is not waiting yet may be lost, and the next commit repeats it.
+        if !self.is_sync_wanted.swap(true, Ordering::Relaxed) {
+            let _is_stopped = self.is_stopped.lock();
+            self.sync_wanted.notify_one();
+        }
+    }
+
+    /// Waits until a task is due; tells whether to stop.
+    fn wait(&self, task: Task, time: Duration) -> bool {
         let mut is_stopped = self.is_stopped.lock();
+        let condition = match task {
+            Task::Sync => {
+                self.is_sync_wanted.store(false, Ordering::Relaxed);
+                &self.sync_wanted
+            }
+            Task::Flush | Task::Compact => &self.stopped,
+        };
         if !*is_stopped {
-            self.changed.wait_for(&mut is_stopped, time);
+            condition.wait_for(&mut is_stopped, time);
         }
         *is_stopped
+    }
+
+    fn stop(&self) {
+        *self.is_stopped.lock() = true;
+        self.stopped.notify_all();
+        self.sync_wanted.notify_all();
     }
 }
 
 impl Threads {
     pub(super) fn start(inner: &Arc<Inner>, options: &Options) -> Self {
-        let stop = Arc::new(Stop::default());
         let mut handles = Vec::new();
         if let Durability::Interval(interval) = options.durability {
-            handles.push(start_lane("tsdb-sync", inner, &stop, interval, Task::Sync));
+            handles.push(start_lane("tsdb-sync", inner, interval, Task::Sync));
         }
-        handles.push(start_lane(
-            "tsdb-flush",
-            inner,
-            &stop,
-            FLUSH_TICK,
-            Task::Flush,
-        ));
+        handles.push(start_lane("tsdb-flush", inner, FLUSH_TICK, Task::Flush));
         if options.compaction {
-            handles.push(start_lane(
-                "tsdb-merge",
-                inner,
-                &stop,
-                MERGE_TICK,
-                Task::Compact,
-            ));
+            handles.push(start_lane("tsdb-merge", inner, MERGE_TICK, Task::Compact));
         }
         Self {
-            stop,
+            lanes: Arc::clone(&inner.lanes),
             handles: handles.into_iter().flatten().collect(),
         }
     }
@@ -123,8 +136,7 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        *self.stop.is_stopped.lock() = true;
-        self.stop.changed.notify_all();
+        self.lanes.stop();
         for handle in self.handles.drain(..) {
             // A lane that panicked has nothing more to say, and the others end all the same.
             drop(handle.join());
@@ -135,13 +147,12 @@ impl Drop for Threads {
 fn start_lane(
     name: &str,
     inner: &Arc<Inner>,
-    stop: &Arc<Stop>,
     tick: Duration,
     task: Task,
 ) -> Option<JoinHandle<()>> {
-    let (inner, stop) = (Arc::clone(inner), Arc::clone(stop));
+    let inner = Arc::clone(inner);
     let lane = move || {
-        while !stop.wait(tick) {
+        while !inner.lanes.wait(task, tick) {
             if inner.is_closed.load(Ordering::Acquire) {
                 return;
             }
@@ -171,4 +182,38 @@ fn start_lane(
         .name(name.to_owned())
         .spawn(lane)
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sync_thread_is_woken_long_before_its_interval_ends() {
+        let lanes = Lanes::default();
+        let is_awake = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(!lanes.wait(Task::Sync, Duration::from_secs(3600)));
+                is_awake.store(true, Ordering::Release);
+            });
+            // A request before the thread waits is lost, and commits go on asking.
+            while !is_awake.load(Ordering::Acquire) {
+                lanes.want_sync();
+                std::thread::yield_now();
+            }
+        });
+    }
+
+    #[test]
+    fn every_thread_ends_at_once() {
+        let lanes = Lanes::default();
+        std::thread::scope(|scope| {
+            for task in [Task::Sync, Task::Flush, Task::Compact] {
+                let lanes = &lanes;
+                scope.spawn(move || while !lanes.wait(task, Duration::from_secs(3600)) {});
+            }
+            lanes.stop();
+        });
+    }
 }

@@ -13,6 +13,8 @@ mod merge;
 mod metrics;
 mod open;
 mod options;
+#[cfg(feature = "remote-write")]
+mod receive;
 mod spool;
 mod stats;
 mod verify;

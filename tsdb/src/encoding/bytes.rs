@@ -130,6 +130,17 @@ impl<'a> ByteReader<'a> {
     /// Takes a variable-length number of at most ten bytes; an encoding with surplus bits is refused.
     #[inline]
     pub fn uvarint(&mut self) -> Result<u64, Malformed> {
+        match self.bytes.get(self.position) {
+            // Most numbers are small.
+            Some(&byte) if byte < 0x80 => {
+                self.position += 1;
+                Ok(byte.into())
+            }
+            _ => self.long_uvarint(),
+        }
+    }
+
+    fn long_uvarint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for index in 0..VARINT_BYTES_MAX {
             let byte = self.u8()?;

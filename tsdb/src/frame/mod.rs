@@ -11,7 +11,7 @@ mod lone;
 mod tombstones;
 
 pub use base::{Base, put_base};
-pub use definitions::{DefinitionReader, put_definitions};
+pub use definitions::{Definition, DefinitionReader, put_definitions};
 pub use lone::{LoneEncoder, LoneReader, LoneSample, put_lone};
 pub use tombstones::{DeletedRange, put_tombstones, read_tombstones, write_tombstones};
 

@@ -1,18 +1,64 @@
 use super::*;
-use crate::labels::Labels;
 use crate::row::RowState;
 
-fn labels(pairs: &[(&str, &str)]) -> Labels {
-    Labels::from_pairs(pairs.iter().copied()).unwrap()
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+/// Appends definitions of series given as id, metric and other labels.
+fn put(out: &mut Vec<u8>, series: &[(u64, &str, Labels<'_>)]) {
+    let mut metrics: Vec<&str> = series.iter().map(|series| series.1).collect();
+    let mut entities: Vec<Labels<'_>> = series.iter().map(|series| series.2).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    entities.sort_unstable();
+    entities.dedup();
+    let numbered: Vec<Definition> = series
+        .iter()
+        .map(|&(id, metric, labels)| Definition {
+            id,
+            metric: metrics.binary_search(&metric).unwrap() as u32,
+            entity: entities.binary_search(&labels).unwrap() as u32,
+        })
+        .collect();
+    put_definitions(
+        out,
+        &numbered,
+        |metric| metrics[metric as usize],
+        |entity| entities[entity as usize].iter().copied(),
+    );
+}
+
+/// Reads the definitions of a section back in the same form.
+fn read<'a>(
+    mut reader: DefinitionReader<'a>,
+) -> Result<Vec<(u64, &'a str, Vec<(&'a str, &'a str)>)>, Malformed> {
+    let mut entities = Vec::new();
+    while let Some(pairs) = reader.next_entity()? {
+        entities.push(pairs.to_vec());
+    }
+    let mut found = Vec::new();
+    while let Some(series) = reader.next()? {
+        found.push((
+            series.id,
+            reader.metrics()[series.metric as usize],
+            entities[series.entity as usize].clone(),
+        ));
+    }
+    Ok(found)
+}
+
+fn definitions_of(body: &[u8]) -> DefinitionReader<'_> {
+    match sections(body).next() {
+        Some(Ok(Section::Definitions(reader))) => reader,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn example() -> Vec<u8> {
-    let (a, b) = (
-        labels(&[("__name__", "up"), ("job", "a")]),
-        labels(&[("__name__", "up"), ("job", "b")]),
-    );
     let mut body = Vec::new();
-    put_definitions(&mut body, [(1, &a), (2, &b)].into_iter());
+    put(
+        &mut body,
+        &[(1, "up", &[("job", "a")]), (2, "up", &[("job", "b")])],
+    );
     put_lone(
         &mut body,
         &[LoneSample {
@@ -33,29 +79,113 @@ fn the_example_of_the_format_document_is_what_is_written() {
 }
 
 #[test]
-fn definitions_come_back_with_their_ids() {
-    let sets = [
-        labels(&[("__name__", "up"), ("job", "a")]),
-        labels(&[("job", "a"), ("zone", "z")]),
-        labels(&[("__name__", "up")]),
-        labels(&[("__name__", "up"), ("a", "1"), ("job", "a")]),
+fn definitions_come_back_in_their_order() {
+    let cases: [&[(u64, &str, Labels<'_>)]; 5] = [
+        &[
+            (100, "up", &[("job", "a")]),
+            (99, "", &[("job", "a"), ("zone", "z")]),
+            (98, "up", &[]),
+            (u64::MAX, "up", &[("a", "1"), ("job", "a")]),
+            (0, "down", &[("a", "1"), ("job", "a")]),
+        ],
+        // Metrics of one entity after another, as a scrape of many pods brings them.
+        &[
+            (1, "a", &[("pod", "x")]),
+            (2, "b", &[("pod", "x")]),
+            (3, "c", &[("pod", "x")]),
+            (4, "a", &[("pod", "y")]),
+            (5, "b", &[("pod", "y")]),
+            (7, "c", &[("pod", "y")]),
+        ],
+        // One metric of all entities after another.
+        &[
+            (1, "a", &[("pod", "x")]),
+            (2, "a", &[("pod", "y")]),
+            (3, "b", &[("pod", "x")]),
+            (4, "b", &[("pod", "y")]),
+            (5, "b", &[("pod", "z")]),
+        ],
+        &[(1, "a", &[]), (2, "", &[("b", "c")])],
+        &[],
     ];
+    for case in cases {
+        let mut body = Vec::new();
+        put(&mut body, case);
+        let expected: Vec<_> = case
+            .iter()
+            .map(|(id, metric, labels)| (*id, *metric, labels.to_vec()))
+            .collect();
+        assert_eq!(read(definitions_of(&body)), Ok(expected));
+    }
+}
+
+#[test]
+fn entities_nobody_asks_for_are_passed_over() {
+    let body = example();
+    let mut reader = definitions_of(&body);
+    let ids: Vec<u64> = std::iter::from_fn(|| reader.next().unwrap())
+        .map(|series| series.id)
+        .collect();
+    assert_eq!(ids, [1, 2]);
+}
+
+#[test]
+fn definition_of_a_scrape_takes_few_bytes() {
+    let pods: Vec<String> = (0..25).map(|pod| format!("pod-{pod:08}")).collect();
+    let metrics: Vec<String> = (0..40).map(|metric| format!("metric_{metric}")).collect();
+    let series: Vec<Definition> = (0..1000)
+        .map(|index| Definition {
+            id: 1 + u64::from(index),
+            metric: index % 40,
+            entity: index / 40,
+        })
+        .collect();
     let mut body = Vec::new();
     put_definitions(
         &mut body,
-        sets.iter()
-            .enumerate()
-            .map(|(index, set)| (100 - index as u64, set)),
+        &series,
+        |metric| &metrics[metric as usize],
+        |pod| [("job", "kubelet"), ("pod", &*pods[pod as usize])].into_iter(),
     );
-    let Section::Definitions(mut reader) = sections(&body).next().unwrap().unwrap() else {
-        panic!("not definitions")
+    assert!(body.len() < 1100, "{} bytes", body.len());
+}
+
+#[test]
+fn definitions_that_contradict_themselves_are_refused() {
+    // A metric, an entity without labels, and what follows.
+    let section = |runs: &[u8]| {
+        let mut body = vec![TAG_DEFINITIONS, 6 + runs.len() as u8, 1, 1, b'm', 1, 0, 0];
+        body.extend_from_slice(runs);
+        body
     };
-    for (index, set) in sets.iter().enumerate() {
-        let (id, pairs) = reader.next().unwrap().unwrap();
-        assert_eq!(id, 100 - index as u64);
-        assert_eq!(&labels(pairs), set);
+    let outcome = |body: &[u8]| read(definitions_of(body)).map(|found| found.len());
+    assert_eq!(outcome(&section(&[2, 0, 0, 0])), Ok(1));
+    for runs in [
+        // One series more than there are metrics, or entities.
+        &[2, 2, 0, 0][..],
+        &[2, 3, 0, 0],
+        // Another metric, another entity.
+        &[2, 0, 1, 0],
+        &[2, 0, 0, 1],
+        // The same pair again.
+        &[2, 0, 0, 0, 2, 0, 0, 0],
+        &[2, 0, 0],
+    ] {
+        assert!(outcome(&section(runs)).is_err(), "{runs:?}");
     }
-    assert!(reader.next().unwrap().is_none());
+    for pairs in [
+        &[
+            1, 1, 8, b'_', b'_', b'n', b'a', b'm', b'e', b'_', b'_', 1, b'a',
+        ][..],
+        &[2, 3, 1, b'b', 1, b'1', 1, b'a', 1, b'1'],
+        &[1, 1, 1, b'a', 0],
+        &[1, 0],
+        &[65, 0],
+    ] {
+        let mut body = vec![TAG_DEFINITIONS, 4 + pairs.len() as u8, 1, 1, b'm', 1];
+        body.extend_from_slice(pairs);
+        assert!(outcome(&body).is_err(), "{pairs:?}");
+    }
 }
 
 #[test]
@@ -161,9 +291,7 @@ fn truncated_and_flipped_bodies_end_without_a_panic() {
     let drain = |bytes: &[u8]| {
         for section in sections(bytes) {
             match section {
-                Ok(Section::Definitions(mut reader)) => {
-                    while matches!(reader.next(), Ok(Some(_))) {}
-                }
+                Ok(Section::Definitions(reader)) => drop(read(reader)),
                 Ok(Section::Lone(mut reader)) => while matches!(reader.next(), Ok(Some(_))) {},
                 _ => {}
             }

@@ -68,13 +68,7 @@ impl Head {
     ) {
         for section in sections(body) {
             let result = match section {
-                Ok(Section::Definitions(mut reader)) => (|| {
-                    while let Some((id, pairs)) = reader.next()? {
-                        self.define(id, pairs.iter().copied());
-                        self.unstored.lock().push(id);
-                    }
-                    Ok(())
-                })(),
+                Ok(Section::Definitions(reader)) => self.define_all(reader),
                 Ok(Section::Base(base)) => {
                     let lane = (base.group % work.len() as u64) as usize;
                     work[lane]

@@ -105,7 +105,7 @@ impl OpenRows {
             .rows
             .get(index + 1)
             .map_or(self.bytes.len(), |next| next.offset as usize);
-        RowView::parse(&self.bytes[start..end], self.width)
+        RowView::split(&self.bytes[start..end], self.width)
             .expect("rows are parsed before they are kept")
     }
 

@@ -8,7 +8,7 @@
 //! 3. [`Publisher::publish`] makes it visible, in the order of the sequences.
 //! 4. A group with enough open rows is sealed: the rows become a piece in a file. Seals are not logged; replay makes
 //!    them again.
-//! 5. A [`HeadView`] reads: pieces, open rows backwards from the state, lone chunks.
+//! 5. A [`HeadView`] reads: pieces, open rows backwards from the state, lone chunks. A [`FlushView`] reads whole groups.
 //! 6. [`Head::truncate`] drops what blocks hold, and series nothing is known of any more.
 //! 7. A [`Checkpoint`] makes all of it durable without the log, so that the log can be cut.
 //!
@@ -16,6 +16,7 @@
 
 mod apply;
 mod checkpoint;
+mod flush;
 mod group;
 mod layout;
 mod lone;
@@ -35,7 +36,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::error::{Error, Rejection, Result};
+use crate::encoding::Malformed;
+use crate::error::{Error, Rejection};
+use crate::frame::{Definition, DefinitionReader, put_definitions};
 use crate::fs::Fs;
 use crate::index::{Insertion, MemIndex};
 use crate::labels::Labels;
@@ -43,6 +46,7 @@ use crate::time::Timestamp;
 
 pub(crate) use apply::{ApplyReport, ReplayWork};
 pub(crate) use checkpoint::{Checkpoint, Flushed};
+pub(crate) use flush::{FlushValues, FlushView};
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
 pub(crate) use lone::{LoneSeries, LoneStore};
@@ -197,17 +201,25 @@ impl Head {
         }
     }
 
-    /// Returns the id of the series with these labels; makes it if it is new and the budgets allow it.
+    /// Returns the id of the series with these labels, which are a set; makes it if it is new and the budgets allow it.
+    /// `near` is the entity of the series the caller named before, and becomes that of this one.
     ///
     /// A series that no commit names is not visible, and is forgotten at a truncation.
-    pub(crate) fn resolve(&self, labels: &Labels) -> Result<u64, Rejection> {
-        {
+    pub(crate) fn resolve<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+        near: &mut u32,
+    ) -> Result<u64, Rejection> {
+        let mut wanted = {
             // Held while the slot is touched: a series is only forgotten under the exclusive lock.
             let index = self.index.read();
-            if let Some(slot) = index.get(labels) {
+            let wanted = index.look_up(pairs, *near);
+            *near = wanted.entity();
+            if let Some(slot) = index.slot_of(&wanted) {
                 return Ok(self.touch(slot));
             }
-        }
+            wanted
+        };
         if self
             .config
             .series_limit
@@ -223,15 +235,14 @@ impl Head {
             return Err(Rejection::MemoryLimit);
         }
         let mut index = self.index.write();
-        match index.insert(labels) {
+        let insertion = index.insert_wanted(&mut wanted);
+        *near = wanted.entity();
+        match insertion {
             Insertion::Known(slot) => Ok(self.touch(slot)),
             Insertion::New(slot) => {
-                let mut slots = self.slots.write();
                 // Relaxed: ids only have to differ.
                 let id = self.next_series.fetch_add(1, Ordering::Relaxed);
-                slots.put(slot, id);
-                slots.set_fresh(slot, true);
-                drop(slots);
+                self.slots.write().put_fresh(slot, id);
                 let created = self.counters.series_created.fetch_add(1, Ordering::Relaxed) + 1;
                 let count = index.len();
                 drop(index);
@@ -284,6 +295,40 @@ impl Head {
         slot
     }
 
+    /// Puts the series in that a section of the log names.
+    pub(crate) fn define_all(&self, mut reader: DefinitionReader<'_>) -> Result<(), Malformed> {
+        let mut index = self.index.write();
+        let mut slots = self.slots.write();
+        let mut ids = Vec::new();
+        let mut entities = Vec::with_capacity(reader.entity_count());
+        let mut metrics = vec![None; reader.metrics().len()];
+        let result = (|| {
+            while let Some(labels) = reader.next_entity()? {
+                entities.push(index.pin_entity(labels.iter().copied()));
+            }
+            while let Some(Definition { id, metric, entity }) = reader.next()? {
+                let metric = metric as usize;
+                let metric = *metrics[metric]
+                    .get_or_insert_with(|| index.intern_metric(reader.metrics()[metric]));
+                let slot = index.insert_parts(metric, entities[entity as usize]).slot();
+                slots.put(slot, id);
+                slots.mark_defined(slot);
+                ids.push(id);
+            }
+            Ok(())
+        })();
+        for entity in entities {
+            index.unpin_entity(entity);
+        }
+        drop((index, slots));
+        if let Some(last) = ids.iter().max() {
+            self.next_series
+                .fetch_max(last.saturating_add(1), Ordering::Relaxed);
+        }
+        self.unstored.lock().append(&mut ids);
+        result
+    }
+
     /// Returns every series that is defined, with its id.
     ///
     /// The labels of one series are made at a time: those of all take more memory than the whole index.
@@ -306,6 +351,24 @@ impl Head {
             let slot = self.slots.read().find(id)?;
             Some((id, index.labels(slot)))
         })
+    }
+
+    /// Appends the definitions of series in these slots to a frame.
+    pub(crate) fn put_definitions(&self, series: &[(u64, u32)], out: &mut Vec<u8>) {
+        let index = self.index.read();
+        let series: Vec<Definition> = series
+            .iter()
+            .map(|&(id, slot)| {
+                let (metric, entity) = index.parts(slot);
+                Definition { id, metric, entity }
+            })
+            .collect();
+        put_definitions(
+            out,
+            &series,
+            |metric| index.metric_text(metric),
+            |entity| index.entity_labels(entity),
+        );
     }
 
     /// Notes series that the log now defines.

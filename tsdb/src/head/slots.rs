@@ -103,6 +103,12 @@ impl Slots {
         known.id = known.id.max(id);
     }
 
+    /// Puts a series that an appender has just named into a slot.
+    pub(crate) fn put_fresh(&mut self, slot: u32, id: u64) {
+        self.put(slot, id);
+        self.set_fresh(slot, true);
+    }
+
     /// Frees a slot and forgets the ids that lead to it.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.former.remove(&slot);

@@ -1,5 +1,6 @@
 //! Letting go of what blocks hold, and of series nothing is known of.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -122,15 +123,18 @@ impl Head {
         for &index in &dead {
             self.bury(index);
         }
-        let groups = self.groups.read();
-        self.slots.write().retain_former(|_, group| {
-            groups
-                .get(group)
-                .is_some_and(|group| !group.state.read().pieces.is_empty())
-        });
-        drop(groups);
-        self.collect_series(boundary);
+        // Told before the slots are locked: every commit waits for those.
+        let holding: HashSet<u32> = self
+            .all_groups()
+            .iter()
+            .filter(|(_, group)| !group.state.read().pieces.is_empty())
+            .map(|(index, _)| *index)
+            .collect();
+        self.slots
+            .write()
+            .retain_former(|_, group| holding.contains(&group));
         drop(structure);
+        self.collect_series(boundary);
     }
 
     fn bury(&self, index: u32) {
@@ -148,7 +152,6 @@ impl Head {
                 slots.clear_home(slot);
             }
         }
-        slots.retain_former(|_, group| group != index);
     }
 
     fn collect_series(&self, boundary: Timestamp) {
@@ -165,6 +168,8 @@ impl Head {
         let mut start = 0;
         while start < count {
             let end = (start + BATCH).min(count);
+            // Keeps commits away that change homes and lone samples, for this batch only.
+            let structure = self.structure.write();
             let any_gone = {
                 let slots = self.slots.read();
                 (start..end).any(|slot| is_gone(slot, &slots.get(slot), slots.former(slot)))
@@ -190,6 +195,7 @@ impl Head {
                     .into_iter()
                     .for_each(|slot| slots.set_fresh(slot, false));
             }
+            drop(structure);
             start = end;
         }
         let mut slots = self.slots.write();

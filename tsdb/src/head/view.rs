@@ -4,6 +4,7 @@
 //! comes to them, each group under its shared lock for as long as it takes to copy a few words and count references.
 //! Rows that came after the view are inverted on the way back and not returned.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -295,6 +296,18 @@ impl HeadView {
         (places, series)
     }
 
+    /// Appends the samples that the series in a slot has in `range`.
+    pub(crate) fn read_slot(&self, slot: u32, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let id = self.head.slots.read().get(slot).id;
+        let (places, series) = self.gather(&[(slot, id)], &mut Hidden::default());
+        match (places.as_slice(), series.as_slice()) {
+            ([place], [series]) if place.id != 0 && series.overlaps(range) => {
+                series.read(range, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn copy_alone(&self, place: &Place) -> HeadSeries {
         let (lone, deleted) = if place.id == 0 {
             (None, Vec::new())
@@ -420,7 +433,7 @@ impl HeadSeries {
                 group
                     .pieces
                     .iter()
-                    .any(|piece| self.piece_overlaps(piece, *hint, range))
+                    .any(|piece| self.position_in(piece, *hint, range).is_some())
             })
     }
 
@@ -436,11 +449,14 @@ impl HeadSeries {
             || !visible.is_empty()
     }
 
-    fn piece_overlaps(&self, piece: &Piece, hint: usize, range: TimeRange) -> bool {
+    /// Returns the position in a piece, if the series may have a sample in it that is in `range`.
+    fn position_in(&self, piece: &Piece, hint: usize, range: TimeRange) -> Option<usize> {
         let header = &piece.header;
-        header.first_sequence <= self.published
-            && TimeRange::closed(header.first_timestamp, header.last_timestamp).overlaps(&range)
-            && piece.layout.position_of(self.id, hint).is_some()
+        let overlaps = header.first_sequence <= self.published
+            && TimeRange::closed(header.first_timestamp, header.last_timestamp).overlaps(&range);
+        overlaps
+            .then(|| piece.layout.position_of(self.id, hint))
+            .flatten()
     }
 
     fn read_rows(&self, range: TimeRange, out: &mut Samples) {
@@ -464,20 +480,77 @@ impl HeadSeries {
         out.timestamps[start..].reverse();
         out.values[start..].reverse();
     }
+
+    /// Returns the newest sample of the open rows.
+    fn latest_in_rows(&self, range: TimeRange) -> Option<Sample> {
+        let home = self.home.as_ref()?;
+        let open = &*home.group.open;
+        let count = open.len();
+        let newest = Cell::new(None);
+        // The walk ends with the first sample that is found.
+        let backwards = (0..count)
+            .rev()
+            .map_while(|index| newest.get().is_none().then(|| open.view(index)));
+        walk_back(
+            backwards,
+            home.position,
+            home.integer,
+            home.scale,
+            |back, value| {
+                let row = open.rows[count - 1 - back];
+                if self.keeps(range, row.timestamp, row.sequence) {
+                    newest.set(Some(Sample {
+                        timestamp: row.timestamp,
+                        value,
+                    }));
+                }
+            },
+        );
+        newest.get()
+    }
+
+    /// Returns the newest sample of a group's sealed rows.
+    fn latest_in_pieces(
+        &self,
+        group: &GroupCopy,
+        hint: usize,
+        range: TimeRange,
+    ) -> Result<Option<Sample>> {
+        let mut scratch = Vec::new();
+        let mut samples = Samples::default();
+        let mut newest: Option<Sample> = None;
+        for piece in group.pieces.iter().rev() {
+            let is_older =
+                newest.is_some_and(|newest| piece.header.last_timestamp < newest.timestamp);
+            if is_older {
+                continue;
+            }
+            let Some(position) = self.position_in(piece, hint, range) else {
+                continue;
+            };
+            samples.clear();
+            let keep = |timestamp, sequence| self.keeps(range, timestamp, sequence);
+            piece.with_view(|view| view.read(position, keep, &mut scratch, &mut samples))?;
+            newest = samples
+                .iter()
+                .chain(newest)
+                .max_by_key(|sample| sample.timestamp);
+        }
+        Ok(newest)
+    }
 }
 
 impl SeriesData for HeadSeries {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
         let start = out.len();
+        let mut is_in_order = true;
         let mut scratch = Vec::new();
         for (group, hint) in &self.groups {
             for piece in group.pieces.iter() {
-                if !self.piece_overlaps(piece, *hint, range) {
-                    continue;
-                }
-                let Some(position) = piece.layout.position_of(self.id, *hint) else {
+                let Some(position) = self.position_in(piece, *hint, range) else {
                     continue;
                 };
+                let middle = out.len();
                 let is_whole = self.keeps_all_of(piece, range);
                 piece.with_view(|view| {
                     if is_whole {
@@ -490,34 +563,57 @@ impl SeriesData for HeadSeries {
                         out,
                     )
                 })?;
+                is_in_order &= follows(out, start, middle);
             }
         }
+        let middle = out.len();
         self.read_rows(range, out);
+        is_in_order &= follows(out, start, middle);
         if let Some(lone) = &self.lone {
             let damaged = |malformed: crate::encoding::Malformed| {
                 Error::invalid(format!("lone samples in memory: {malformed}"))
             };
             lone.read(range, &self.hidden, out).map_err(damaged)?;
         }
-        sort_from(out, start);
+        // Rows ascend within a piece, and so do open ones.
+        if !is_in_order || self.lone.is_some() {
+            sort_from(out, start);
+        }
         Ok(())
     }
 
     fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
-        // Sealed rows are only looked at when no open row or lone sample answers for the newest time.
-        let mut newest = Samples::default();
-        self.read_rows(range, &mut newest);
-        if newest.is_empty() {
-            self.read(range, &mut newest)?;
-        } else if let Some(lone) = &self.lone {
+        // Sealed rows are only looked at when no open row answers.
+        let mut newest = self.latest_in_rows(range);
+        if newest.is_none() {
+            for (group, hint) in &self.groups {
+                let sealed = self.latest_in_pieces(group, *hint, range)?;
+                newest = newest
+                    .into_iter()
+                    .chain(sealed)
+                    .max_by_key(|sample| sample.timestamp);
+            }
+        }
+        if let Some(lone) = &self.lone {
             let damaged = |malformed: crate::encoding::Malformed| {
                 Error::invalid(format!("lone samples in memory: {malformed}"))
             };
-            lone.read(range, &self.hidden, &mut newest)
+            let mut samples = Samples::default();
+            lone.read(range, &self.hidden, &mut samples)
                 .map_err(damaged)?;
+            newest = samples
+                .iter()
+                .chain(newest)
+                .max_by_key(|sample| sample.timestamp);
         }
-        Ok(newest.iter().max_by_key(|sample| sample.timestamp))
+        Ok(newest)
     }
+}
+
+/// Tells whether the samples from `middle` on are behind those before them, which begin at `start`.
+fn follows(samples: &Samples, start: usize, middle: usize) -> bool {
+    let timestamps = &samples.timestamps;
+    middle == start || middle == timestamps.len() || timestamps[middle - 1] < timestamps[middle]
 }
 
 /// Puts the samples from `start` on in time order, each timestamp once: of equals the first stays.

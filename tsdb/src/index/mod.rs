@@ -24,7 +24,7 @@ mod tests;
 
 pub use cardinality::{Cardinality, Count};
 pub use disk::{IndexReader, IndexWriter, LabelReader};
-pub use memory::{Insertion, MemIndex};
+pub use memory::{Insertion, MemIndex, NO_ENTITY};
 
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME, packed_len};
 

@@ -16,6 +16,7 @@ mod judge;
 mod plan;
 mod replay;
 mod row;
+mod scrape;
 mod staged;
 
 pub(crate) use commit::{Committed, Committer, Rules};

@@ -2,19 +2,20 @@
 //!
 //! One such commit runs at a time: it may change homes, layouts and groups.
 //!
-//! 1. Look every reference up and lock the home groups in ascending order.
+//! 1. Look every reference up and lock the home groups in ascending order. Of a scrape that is nearly a group's layout
+//!    only what differs is looked up.
 //! 2. Go through the batches in order of time and judge each sample. A group that is present by a quarter gets a row;
 //!    homeless series that come together found a group; everything else is alone.
 //! 3. Write the frame: definitions, bases where the segment has none, rows, lone samples.
 //! 4. Apply it. Groups whose membership drifted are sealed and get the latest scrape as their layout.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::{RwLockUpgradableReadGuard, RwLockWriteGuard};
 
 use crate::error::{Rejection, Result};
-use crate::frame::{LoneSample, RowSection, put_definitions, put_lone, put_row};
+use crate::frame::{LoneSample, RowSection, put_lone, put_row};
 use crate::head::{Group, GroupState, Head, HeadView, Layout, THIN_ROWS_MAX};
 use crate::limits::{GROUP_SERIES_MAX, GROUP_SERIES_MIN};
 use crate::row::{RowState, RowView};
@@ -24,19 +25,10 @@ use crate::wal::Appended;
 use super::commit::{Committed, Committer};
 use super::judge::{Judge, Way};
 use super::row::put_group_base;
+use super::scrape::{Entry, Scrape, look_up};
 use super::staged::Staged;
 
 type Guard<'a> = RwLockUpgradableReadGuard<'a, GroupState>;
-
-/// A staged sample and where its series is.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    index: usize,
-    id: u64,
-    slot: u32,
-    /// Which of the plan's groups is its home, and its position there.
-    home: Option<(u32, u16)>,
-}
 
 /// What a commit does to one group.
 struct GroupPlan<'a> {
@@ -48,8 +40,8 @@ struct GroupPlan<'a> {
     last_timestamp: Timestamp,
     chain: u16,
     rows: Vec<PlannedRow>,
-    /// Samples of the batch being judged.
-    hits: Vec<(u16, Entry)>,
+    /// Samples of the batch being judged: positions, and indexes among the staged ones.
+    hits: Vec<(u16, usize)>,
     /// Newest lone sample of a member.
     newest_alone: Timestamp,
     was_thin: bool,
@@ -96,7 +88,21 @@ impl Committer {
         let head = Arc::clone(&self.head);
         let _structure = head.structure.write();
         let mut plan = Plan::default();
-        let (entries, homes) = look_up(&head, staged, &mut plan);
+        let scrape = Scrape::of(&head, staged);
+        let mut entries = vec![None; staged.ids.len()];
+        let mut homes = BTreeSet::new();
+        let rejected = &mut plan.committed.rejected;
+        match &scrape {
+            Some(scrape) => {
+                homes.insert(scrape.home);
+                let others = scrape.others.iter().copied();
+                look_up(&head, staged, others, &mut entries, &mut homes, rejected);
+            }
+            None => {
+                let all = 0..staged.ids.len();
+                look_up(&head, staged, all, &mut entries, &mut homes, rejected);
+            }
+        }
         let groups: Vec<(u32, Arc<Group>)> = {
             let groups = head.groups.read();
             homes
@@ -110,6 +116,23 @@ impl Committer {
             .collect();
         // Read under the groups' locks: the boundary cannot pass samples that are not applied yet.
         let judge = self.judge();
+        if let (Some(scrape), Some(batch)) = (scrape, staged.single()) {
+            let home = plans.iter_mut().find(|group| group.index == scrape.home);
+            match home {
+                Some(group)
+                    if batch.timestamp > group.guard().newest
+                        && batch.timestamp >= judge.boundary =>
+                {
+                    group.hits = scrape.members;
+                }
+                _ => {
+                    // Something is not in order, so each of them is looked at by itself.
+                    let members = scrape.members.iter().map(|&(_, index)| index);
+                    let rejected = &mut plan.committed.rejected;
+                    look_up(&head, staged, members, &mut entries, &mut homes, rejected);
+                }
+            }
+        }
         self.judge_batches(staged, &entries, &judge, &mut plans, &mut plan)?;
         let is_empty = plan.alone.is_empty()
             && plan.founded.is_empty()
@@ -141,7 +164,9 @@ impl Committer {
             .collect();
         let batches = staged.batches();
         let mut homeless = Vec::new();
-        let mut touched: Vec<usize> = Vec::new();
+        let mut touched: Vec<usize> = (0..plans.len())
+            .filter(|&at| !plans[at].hits.is_empty())
+            .collect();
         for same_time in batches.chunk_by(|a, b| a.timestamp == b.timestamp) {
             let timestamp = same_time[0].timestamp;
             for entry in same_time
@@ -149,6 +174,10 @@ impl Committer {
                 .flat_map(|batch| &entries[batch.start..batch.end])
                 .flatten()
             {
+                if entry.is_new && timestamp >= judge.boundary {
+                    homeless.push(*entry);
+                    continue;
+                }
                 let home = entry
                     .home
                     .and_then(|(index, position)| Some((*by_index.get(&index)?, position)));
@@ -169,7 +198,7 @@ impl Committer {
                             if plans[at].hits.is_empty() {
                                 touched.push(at);
                             }
-                            plans[at].hits.push((position, *entry));
+                            plans[at].hits.push((position, entry.index));
                         }
                         Some(_) => plan.push_alone(entry, timestamp, staged.values[entry.index]),
                         None => homeless.push(*entry),
@@ -208,9 +237,12 @@ impl Committer {
                 self.plan_row(staged, timestamp, &hits, multiple, group, plan);
             } else {
                 group.was_thin = true;
-                for (_, entry) in &hits {
-                    group.newest_alone = group.newest_alone.max(timestamp);
-                    plan.push_alone(entry, timestamp, staged.values[entry.index]);
+                group.newest_alone = group.newest_alone.max(timestamp);
+                let slots = self.head.slots.read();
+                for &(_, index) in &hits {
+                    let entry = Entry::find(&slots, staged, index)
+                        .expect("a member of a group is in the head");
+                    plan.push_alone(&entry, timestamp, staged.values[index]);
                 }
             }
         }
@@ -245,7 +277,7 @@ impl Committer {
         &mut self,
         staged: &Staged,
         timestamp: Timestamp,
-        hits: &[(u16, Entry)],
+        hits: &[(u16, usize)],
         multiple: bool,
         group: &mut GroupPlan<'_>,
         plan: &mut Plan,
@@ -254,11 +286,11 @@ impl Committer {
         let mut values = vec![0.0; n];
         let mut present = vec![false; n];
         let mut count = 0;
-        for &(position, entry) in hits {
+        for &(position, index) in hits {
             let position = usize::from(position);
-            let value = staged.values[entry.index];
+            let value = staged.values[index];
             if std::mem::replace(&mut present[position], true) {
-                plan.repeat(&entry, values[position], value);
+                plan.repeat(index, values[position], value);
             } else {
                 values[position] = value;
                 count += 1;
@@ -299,23 +331,27 @@ impl Committer {
         let mut ids = Vec::with_capacity(members.len());
         let mut slots = Vec::with_capacity(members.len());
         let mut values: Vec<f64> = Vec::with_capacity(members.len());
+        // New series come with new ids; those of others are compared with all before.
+        let ascend = members.is_sorted_by(|one, next| one.id < next.id);
         let mut positions: HashMap<u64, usize, foldhash::fast::RandomState> = HashMap::default();
         for entry in members {
             let value = staged.values[entry.index];
-            if let Some(&position) = positions.get(&entry.id) {
-                plan.repeat(entry, values[position], value);
+            if !ascend && let Some(&position) = positions.get(&entry.id) {
+                plan.repeat(entry.index, values[position], value);
                 continue;
             }
             if let Some((known_at, known)) = plan.founding_sample(entry.id) {
                 // Its home is not settled before the frame is applied.
                 if known_at == timestamp {
-                    plan.repeat(entry, known, value);
+                    plan.repeat(entry.index, known, value);
                 } else {
                     plan.push_alone(entry, timestamp, value);
                 }
                 continue;
             }
-            positions.insert(entry.id, ids.len());
+            if !ascend {
+                positions.insert(entry.id, ids.len());
+            }
             ids.push(entry.id);
             slots.push(entry.slot);
             values.push(value);
@@ -351,7 +387,7 @@ impl Committer {
         plan: &mut Plan,
     ) -> Result<()> {
         if let Some(&bits) = plan.taken.get(&(entry.id, timestamp)) {
-            plan.repeat(entry, f64::from_bits(bits), value);
+            plan.repeat(entry.index, f64::from_bits(bits), value);
             return Ok(());
         }
         let states: HashMap<u32, &GroupState> = plans
@@ -359,7 +395,7 @@ impl Committer {
             .map(|group| (group.index, group.guard()))
             .collect();
         match HeadView::value_at(&self.head, entry.slot, entry.id, timestamp, &states)? {
-            Some(existing) => plan.repeat(entry, existing, value),
+            Some(existing) => plan.repeat(entry.index, existing, value),
             None => match judge.late(timestamp) {
                 Ok(()) => {
                     plan.push_alone(entry, timestamp, value);
@@ -373,13 +409,6 @@ impl Committer {
 
     /// Writes the frame, with bases for the segment it ends up in.
     fn write(&mut self, plans: &[GroupPlan<'_>], plan: &Plan) -> Result<WrittenFrame> {
-        let definitions: Vec<_> = {
-            let index = self.head.index.read();
-            plan.undefined
-                .iter()
-                .map(|&(id, slot)| (id, index.labels(slot)))
-                .collect()
-        };
         let alone: Vec<LoneSample> = plan.alone.iter().map(|(_, sample)| *sample).collect();
         loop {
             let segment = self.wal.segment();
@@ -387,8 +416,8 @@ impl Committer {
             let out = self.frame.out();
             let mut base_bytes = 0;
             let start = out.len();
-            if !definitions.is_empty() {
-                put_definitions(out, definitions.iter().map(|(id, labels)| (*id, labels)));
+            if !plan.undefined.is_empty() {
+                self.head.put_definitions(&plan.undefined, out);
             }
             let definition_bytes = out.len() - start;
             for group in plans.iter().filter(|group| !group.rows.is_empty()) {
@@ -442,7 +471,7 @@ impl Committer {
         }
         plan.committed.alone = plan.alone.len() as u64;
         for new in std::mem::take(&mut plan.founded) {
-            self.settle(sequence, segment, new, staged);
+            self.settle(sequence, segment, new, !plan.alone.is_empty(), staged);
         }
         for mut group in plans {
             let was_thin = group.was_thin;
@@ -474,18 +503,28 @@ impl Committer {
         }
     }
 
-    fn settle(&mut self, sequence: u64, segment: u64, new: NewGroup, staged: &Staged) {
+    fn settle(
+        &mut self,
+        sequence: u64,
+        segment: u64,
+        new: NewGroup,
+        has_alone: bool,
+        staged: &Staged,
+    ) {
         let mut state = new.group.state.write();
         state
             .apply_row(sequence, &new.section())
             .expect("the row was encoded from this state");
         state.segment = segment;
-        // Members may have newer samples alone, of the same commit: no row may come before them.
-        state.newest = new
-            .slots
-            .iter()
-            .filter_map(|&slot| self.head.lone.newest(slot))
-            .fold(state.newest, Timestamp::max);
+        if has_alone {
+            // Members may have newer samples alone, of this commit: no row may come before them. Older ones are older
+            // than the row.
+            state.newest = new
+                .slots
+                .iter()
+                .filter_map(|&slot| self.head.lone.newest(slot))
+                .fold(state.newest, Timestamp::max);
+        }
         drop(state);
         if let Some(target) = &staged.target {
             target.set_group(new.group.id);
@@ -495,59 +534,6 @@ impl Committer {
         let mut slots = self.head.slots.write();
         for (position, slot) in new.slots.into_iter().enumerate() {
             slots.set_home(slot, index, position as u16);
-        }
-    }
-
-    /// Makes the latest scrape the layout of a group: members it does not name leave, homeless series it names join.
-    fn renew_layout(&mut self, index: u32, group: &Group, state: &mut GroupState, staged: &Staged) {
-        if state
-            .seal(
-                group.id,
-                i64::MAX,
-                self.head.config.range_ms,
-                &self.head.pieces,
-                &mut self.sealer,
-            )
-            .is_err()
-        {
-            // The rows stay open, so the layout has to stay too; the next scrape tries again.
-            return;
-        }
-        let Some(latest) = staged.batches().last().copied() else {
-            return;
-        };
-        let mut ids = Vec::new();
-        let mut floors = HashMap::new();
-        {
-            let slots = self.head.slots.read();
-            for &id in &staged.ids[latest.start..latest.end] {
-                let Some(slot) = slots.find(id) else { continue };
-                match slots.get(slot).home() {
-                    Some(home) if home != index => {}
-                    _ if ids.len() == GROUP_SERIES_MAX || floors.contains_key(&id) => {}
-                    _ => {
-                        floors.insert(id, self.head.lone.newest(slot).unwrap_or(i64::MIN));
-                        ids.push(id);
-                    }
-                }
-            }
-        }
-        if ids.is_empty() || ids == state.layout.ids() {
-            return;
-        }
-        let leaving = state.change_layout(ids.clone(), &floors);
-        state.newest = floors.values().copied().fold(state.newest, Timestamp::max);
-        let mut slots = self.head.slots.write();
-        for (id, newest) in leaving {
-            if let Some(slot) = slots.find(id) {
-                slots.clear_home(slot);
-                self.head.lone.note_newest(slot, newest);
-            }
-        }
-        for (position, id) in ids.into_iter().enumerate() {
-            if let Some(slot) = slots.find(id) {
-                slots.set_home(slot, index, position as u16);
-            }
         }
     }
 }
@@ -617,7 +603,7 @@ impl Plan {
 
     fn push_alone(&mut self, entry: &Entry, timestamp: Timestamp, value: f64) {
         if let Some(&bits) = self.taken.get(&(entry.id, timestamp)) {
-            self.repeat(entry, f64::from_bits(bits), value);
+            self.repeat(entry.index, f64::from_bits(bits), value);
             return;
         }
         self.taken.insert((entry.id, timestamp), value.to_bits());
@@ -632,52 +618,22 @@ impl Plan {
     }
 
     /// Judges a sample whose time is taken.
-    fn repeat(&mut self, entry: &Entry, existing: f64, value: f64) {
+    fn repeat(&mut self, index: usize, existing: f64, value: f64) {
         if existing.to_bits() == value.to_bits() {
             self.committed.repeated += 1;
         } else {
-            self.committed
-                .rejected
-                .push((entry.index, Rejection::Duplicate));
+            self.committed.rejected.push((index, Rejection::Duplicate));
         }
     }
-}
-
-/// Finds the series of all staged samples, and their home groups in ascending order.
-fn look_up(head: &Head, staged: &Staged, plan: &mut Plan) -> (Vec<Option<Entry>>, Vec<u32>) {
-    let slots = head.slots.read();
-    let mut homes = BTreeMap::new();
-    let mut entries = Vec::with_capacity(staged.ids.len());
-    for (index, &id) in staged.ids.iter().enumerate() {
-        let Some(slot) = slots.find(id) else {
-            plan.committed
-                .rejected
-                .push((index, Rejection::UnknownSeries));
-            entries.push(None);
-            continue;
-        };
-        let known = slots.get(slot);
-        let home = known.home().map(|home| (home, known.position));
-        if let Some((home, _)) = home {
-            homes.insert(home, ());
-        }
-        // An older id of the series leads to the same slot; what is written names the newest.
-        entries.push(Some(Entry {
-            index,
-            id: known.id,
-            slot,
-            home,
-        }));
-    }
-    (entries, homes.into_keys().collect())
 }
 
 /// Collects the series in the frame that the log does not define yet.
 fn note_undefined(head: &Head, plans: &[GroupPlan<'_>], plan: &mut Plan) {
     let slots = head.slots.read();
+    // A layout that has been in the log names only series that are defined.
     let members = plans
         .iter()
-        .filter(|group| !group.rows.is_empty())
+        .filter(|group| !group.rows.is_empty() && group.guard().segment == 0)
         .flat_map(|group| group.guard().layout.ids().iter().copied());
     let founded = plan
         .founded

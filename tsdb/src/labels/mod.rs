@@ -23,7 +23,10 @@ mod set;
 pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
 pub(crate) use pattern::Pattern;
+#[cfg(feature = "remote-write")]
+pub(crate) use pattern::compile_with_groups;
 pub use selector::parse_selector;
+pub(crate) use set::is_set;
 pub use set::{LabelIter, Labels};
 
 /// The label that holds the name of the metric.

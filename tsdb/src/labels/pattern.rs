@@ -33,12 +33,6 @@ pub(crate) enum Pattern {
 impl Pattern {
     /// Reads a regular expression.
     pub(crate) fn parse(expression: &str) -> Result<Self> {
-        if expression.len() > REGEX_BYTES_MAX {
-            return Err(Error::limit(format!(
-                "regular expression of {} bytes exceeds {REGEX_BYTES_MAX} bytes",
-                expression.len()
-            )));
-        }
         let rewritten = in_words_of_the_crate(expression)?;
         let tree = regex_syntax::ParserBuilder::new()
             .nest_limit(NEST_MAX + NEST_ADDED)
@@ -83,6 +77,13 @@ impl Pattern {
     }
 }
 
+/// Compiles an expression that must match the whole of a text, for who needs what its groups matched.
+#[cfg(feature = "remote-write")]
+pub(crate) fn compile_with_groups(expression: &str) -> Result<Regex> {
+    let rewritten = in_words_of_the_crate(expression)?;
+    compile(&rewritten).map_err(|error| uncompilable(expression, error))
+}
+
 /// Groups within groups. The analysis walks the tree by recursion, so this bounds its stack.
 const NEST_MAX: u32 = 100;
 
@@ -92,6 +93,12 @@ const NEST_ADDED: u32 = 10;
 /// Checks `expression` by itself and rewrites it. Checked between the anchors only, an unbalanced `a)|(b` would be
 /// well-formed and escape them.
 fn in_words_of_the_crate(expression: &str) -> Result<String> {
+    if expression.len() > REGEX_BYTES_MAX {
+        return Err(Error::limit(format!(
+            "regular expression of {} bytes exceeds {REGEX_BYTES_MAX} bytes",
+            expression.len()
+        )));
+    }
     let tree = ast::parse::ParserBuilder::new()
         .nest_limit(NEST_MAX)
         .build()

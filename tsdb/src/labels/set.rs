@@ -124,8 +124,26 @@ impl Labels {
     }
 }
 
+/// Tells whether [`Labels::from_pairs`] keeps all of these labels, in this order.
+pub(crate) fn is_set(pairs: &[(&str, &str)]) -> bool {
+    let mut last_name = "";
+    let mut text_len = 0;
+    for &(name, value) in pairs {
+        if name <= last_name
+            || value.is_empty()
+            || name.len() > LABEL_NAME_BYTES_MAX
+            || value.len() > LABEL_VALUE_BYTES_MAX
+        {
+            return false;
+        }
+        text_len += name.len() + value.len();
+        last_name = name;
+    }
+    (1..=LABELS_PER_SERIES_MAX).contains(&pairs.len()) && text_len <= LABEL_SET_BYTES_MAX
+}
+
 /// The labels of a set in the bytewise order of their names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LabelIter<'a> {
     rest: &'a str,
 }
@@ -369,7 +387,30 @@ mod tests {
         (left.metric(), others(left)).cmp(&(right.metric(), others(right)))
     }
 
+    fn some_arrival() -> impl Strategy<Value = Vec<(String, String)>> {
+        let name = prop_oneof!["[a-c]?", Just("x".repeat(LABEL_NAME_BYTES_MAX + 1))];
+        let value = prop_oneof!["[ab]?", Just("x".repeat(LABEL_VALUE_BYTES_MAX + 1))];
+        prop_oneof![
+            prop::collection::vec(("[a-f]", "[ab]"), 0..5),
+            prop::collection::vec((name, value), 0..4),
+            (LABELS_PER_SERIES_MAX - 1..LABELS_PER_SERIES_MAX + 2).prop_map(|count| (0..count)
+                .map(|i| (format!("{i:03}"), "v".into()))
+                .collect()),
+            (4000usize..=LABEL_VALUE_BYTES_MAX)
+                .prop_map(|len| (0..4).map(|i| (i.to_string(), "v".repeat(len))).collect()),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn pairs_are_a_set_if_nothing_is_done_to_them(pairs in some_arrival()) {
+            let pairs: Vec<(&str, &str)> =
+                pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let made = Labels::from_pairs(pairs.iter().copied());
+            let is_kept = made.is_ok_and(|labels| labels.iter().eq(pairs.iter().copied()));
+            prop_assert_eq!(is_set(&pairs), is_kept);
+        }
+
         #[test]
         fn order_of_arrival_does_not_matter(
             (pairs, shuffled) in some_pairs().prop_flat_map(|pairs| (Just(pairs.clone()), Just(pairs).prop_shuffle())),

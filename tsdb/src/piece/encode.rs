@@ -34,6 +34,8 @@ pub struct PieceEncoder {
     /// The integers of each row, row after row.
     matrix: Vec<i64>,
     marks: Vec<u8>,
+    /// Two bits for each position: whether any row changes it by a small step.
+    stepped: Vec<u8>,
     state: RowState,
     column: Vec<i64>,
     values: Vec<f64>,
@@ -114,6 +116,8 @@ impl PieceEncoder {
         self.marks.resize(n, 0);
         self.state.integers.clone_from(&state.integers);
         self.state.scales.clone_from(&state.scales);
+        self.stepped.clear();
+        self.stepped.resize(n.div_ceil(4), 0);
         for (index, row) in rows.iter().enumerate().rev() {
             self.matrix[index * n..][..n].copy_from_slice(&self.state.integers);
             let marks = &mut self.marks;
@@ -123,7 +127,8 @@ impl PieceEncoder {
                 .for_each_stale(|position| marks[position] |= IRREGULAR);
             // The first row's changes lie before the piece.
             if index > 0 {
-                row.row.for_each_change(|position, scale_changes| {
+                row.row.merge_steps(&mut self.stepped);
+                row.row.for_each_other_change(|position, scale_changes| {
                     marks[position] |= if scale_changes {
                         CHANGED | IRREGULAR
                     } else {
@@ -131,6 +136,11 @@ impl PieceEncoder {
                     };
                 });
                 row.row.invert(&mut self.state);
+            }
+        }
+        for (marks, &stepped) in self.marks.chunks_mut(4).zip(&self.stepped) {
+            for (index, mark) in marks.iter_mut().enumerate() {
+                *mark |= u8::from(stepped >> (2 * index) & 3 != 0) * CHANGED;
             }
         }
     }
@@ -149,7 +159,7 @@ impl PieceEncoder {
             CHANGED => {
                 self.column.clear();
                 self.column
-                    .extend((0..rows.len()).map(|row| self.matrix[row * n + position]));
+                    .extend(self.matrix.chunks_exact(n).map(|row| row[position]));
                 put_integers(out, scale, &self.column, 0, &[]);
             }
             _ => self.put_irregular(position, rows, state, out),
@@ -266,21 +276,20 @@ fn put_integers(out: &mut Vec<u8>, scale: u8, integers: &[i64], flags: u8, sets:
     let width = 64 - (largest.wrapping_sub(smallest) as u64).leading_zeros();
     put_varint(out, smallest);
     out.push(width as u8);
-    let mut bits = 0u128;
+    let mut bits = 0u64;
     let mut filled = 0;
     for pair in integers.windows(2) {
         let offset = pair[1].wrapping_sub(pair[0]).wrapping_sub(smallest) as u64;
-        bits |= u128::from(offset) << filled;
+        bits |= offset << filled;
         filled += width;
-        while filled >= 8 {
-            out.push(bits as u8);
-            bits >>= 8;
-            filled -= 8;
+        if filled >= 64 {
+            out.extend_from_slice(&bits.to_le_bytes());
+            filled -= 64;
+            // What did not fit; nothing if the word ended with this one.
+            bits = offset.checked_shr(width - filled).unwrap_or(0);
         }
     }
-    if filled > 0 {
-        out.push(bits as u8);
-    }
+    out.extend_from_slice(&bits.to_le_bytes()[..filled.div_ceil(8) as usize]);
 }
 
 /// Appends series ids as runs of consecutive numbers.

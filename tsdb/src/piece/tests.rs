@@ -61,6 +61,20 @@ fn check(rows: &[Vec<Option<u64>>]) {
     view.verify().unwrap();
     assert_eq!(view.ids().unwrap(), ids);
     let mut scratch = Vec::new();
+    let mut columns = Vec::new();
+    view.integer_columns(&mut columns).unwrap();
+    assert_eq!(columns.len(), n);
+    for (position, column) in columns.into_iter().enumerate() {
+        let mut out = Samples::default();
+        view.read_all(position, &mut scratch, &mut out).unwrap();
+        let Some(column) = column else { continue };
+        let mut integers = vec![7];
+        view.read_integers(column, &mut integers);
+        let values = integers[1..]
+            .iter()
+            .map(|&integer| crate::row::to_value(integer, column.scale).to_bits());
+        assert!(values.eq(out.values.iter().map(|value| value.to_bits())));
+    }
     for position in 0..n {
         let mut out = Samples::default();
         view.read(position, |_, _| true, &mut scratch, &mut out)
@@ -150,6 +164,14 @@ fn damaged_bytes_are_noticed_and_never_panic() {
             let view = PieceView::new(header, &bytes[HEADER_BYTES..]).unwrap();
             assert!(view.verify().is_err());
             let mut out = Samples::default();
+            let mut columns = Vec::new();
+            if view.integer_columns(&mut columns).is_ok() {
+                for column in columns.into_iter().flatten() {
+                    let mut integers = Vec::new();
+                    view.read_integers(column, &mut integers);
+                    assert_eq!(integers.len(), 6);
+                }
+            }
             for position in 0..40 {
                 // Not verified on purpose: whatever the bytes say, reading ends.
                 let _ended = view.read(position, |_, _| true, &mut scratch, &mut out);
@@ -173,4 +195,21 @@ fn the_example_of_the_format_document_is_what_is_written() {
     let bytes = seal(&rows, &[7, 8], &[1000, 2000, 3000], &[5, 6, 8]);
     let example = crate::encoding::hex_example(include_str!("FORMAT.md"));
     assert_eq!(bytes, example, "{bytes:02x?}");
+}
+
+#[test]
+fn long_columns_of_every_width_come_back() {
+    // More rows than a block of packed numbers holds, with steps of all sizes.
+    let rows: Vec<Vec<Option<u64>>> = (0..300u64)
+        .map(|row| {
+            (0..60u32)
+                .map(|width| {
+                    let mixed =
+                        row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 14 >> (50 - width.min(50));
+                    Some((mixed as f64 / if width > 50 { 10.0 } else { 1.0 }).to_bits())
+                })
+                .collect()
+        })
+        .collect();
+    check(&rows);
 }

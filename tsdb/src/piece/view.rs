@@ -1,14 +1,14 @@
 //! A piece becomes samples.
 
-use crate::chunk::dense;
+use crate::chunk::{BLOCK_LEN, dense, unpack};
 use crate::encoding::{ByteReader, Malformed, crc32};
 use crate::row::{SCALE_BITS, to_value};
 use crate::sample::{Samples, stale_marker};
 
 use super::encode::read_ids;
 use super::{
-    KIND_CONSTANT, KIND_NOTHING, KIND_PACKED, PieceHeader, SCALE_BITS_TAG, SKIP, TAG_PRESENCE,
-    TAG_STALENESS,
+    KIND_CONSTANT, KIND_NOTHING, KIND_PACKED, PieceHeader, SCALE_BITS_TAG, SKIP, TAG_KIND,
+    TAG_PRESENCE, TAG_STALENESS,
 };
 
 /// The body of a piece beside its header.
@@ -63,6 +63,11 @@ impl<'a> PieceView<'a> {
         self.header
             .first_sequence
             .wrapping_add(u64::from(self.offset(usize::from(self.header.rows) + row)))
+    }
+
+    /// Appends the timestamps of all rows.
+    pub fn timestamps(&self, out: &mut Vec<i64>) {
+        out.extend((0..usize::from(self.header.rows)).map(|row| self.timestamp(row)));
     }
 
     fn offset(&self, index: usize) -> u32 {
@@ -159,6 +164,27 @@ impl<'a> PieceView<'a> {
             .map(|row| self.timestamp(row)))
     }
 
+    /// Returns how many series there are.
+    pub(super) fn width(&self) -> u16 {
+        self.header.width
+    }
+
+    /// Returns how many rows there are.
+    pub(super) fn rows(&self) -> u16 {
+        self.header.rows
+    }
+
+    /// Returns a reader that stands at the first column, and where that is in the body.
+    pub(super) fn columns(&self) -> Result<(ByteReader<'a>, usize), Malformed> {
+        let start = self.header.columns_start();
+        Ok((self.reader_at(start)?, start))
+    }
+
+    /// Returns the body from `start` on.
+    pub(super) fn body_from(&self, start: usize) -> &'a [u8] {
+        self.body.get(start..).unwrap_or_default()
+    }
+
     fn column(&self, position: usize) -> Result<Column<'a>, Malformed> {
         if position >= usize::from(self.header.width) {
             return Err(Malformed {
@@ -169,35 +195,45 @@ impl<'a> PieceView<'a> {
         let skip = self.offset(usize::from(self.header.rows) * 2 + position / SKIP) as usize;
         let mut reader = self.reader_at(self.header.columns_start().saturating_add(skip))?;
         for _ in 0..position % SKIP {
-            Column::read(&mut reader, self.header.rows)?;
+            Column::skip(&mut reader, self.header.rows)?;
         }
         Column::read(&mut reader, self.header.rows)
     }
 }
 
 /// One series of a piece, not decoded yet.
-struct Column<'a> {
+pub(super) struct Column<'a> {
     rows: u16,
-    kind: u8,
-    scale: u8,
+    pub(super) kind: u8,
+    pub(super) scale: u8,
     count: usize,
     presence: Option<&'a [u8]>,
     staleness: Option<&'a [u8]>,
-    first: i64,
-    smallest: i64,
-    width: u32,
-    data: &'a [u8],
+    pub(super) first: i64,
+    pub(super) smallest: i64,
+    pub(super) width: u32,
+    pub(super) data: &'a [u8],
+    /// The differences with all that is behind them in the piece: unpacking reads whole words.
+    packed: &'a [u8],
 }
 
 impl<'a> Column<'a> {
-    #[inline]
-    fn read(reader: &mut ByteReader<'a>, rows: u16) -> Result<Self, Malformed> {
+    /// Passes a column.
+    #[inline(always)]
+    fn skip(reader: &mut ByteReader<'a>, rows: u16) -> Result<(), Malformed> {
+        match plain_len(reader.clone().rest(), rows) {
+            Some(len) => reader.bytes(len).map(|_bytes| ()),
+            None => Self::read(reader, rows).map(|_column| ()),
+        }
+    }
+
+    pub(super) fn read(reader: &mut ByteReader<'a>, rows: u16) -> Result<Self, Malformed> {
         let tag = reader.u8()?;
         let k = usize::from(rows);
         let scale = tag >> 2 & 15;
         let mut column = Self {
             rows,
-            kind: tag & 3,
+            kind: tag & TAG_KIND,
             scale: if scale == SCALE_BITS_TAG {
                 SCALE_BITS
             } else {
@@ -210,6 +246,7 @@ impl<'a> Column<'a> {
             smallest: 0,
             width: 0,
             data: &[],
+            packed: &[],
         };
         if scale != SCALE_BITS_TAG && scale > crate::row::SCALE_MAX {
             return Err(reader.malformed("unknown scale"));
@@ -235,6 +272,7 @@ impl<'a> Column<'a> {
                 if column.width > 64 {
                     return Err(reader.malformed("bit width exceeds 64"));
                 }
+                column.packed = reader.clone().rest();
                 column.data =
                     reader.bytes(((column.count - 1) * column.width as usize).div_ceil(8))?;
             }
@@ -271,6 +309,11 @@ impl<'a> Column<'a> {
         Ok(())
     }
 
+    /// Tells whether a row may have no sample, or a staleness marker.
+    pub(super) fn is_partial(&self) -> bool {
+        self.presence.is_some() || self.staleness.is_some()
+    }
+
     fn has(&self, row: usize) -> bool {
         self.presence.is_none_or(|bits| bit(bits, row))
     }
@@ -292,22 +335,67 @@ impl<'a> Column<'a> {
 
     fn unpack(&self, out: &mut Vec<f64>) {
         out.reserve(self.count);
+        out.push(to_value(self.first, self.scale));
         let mut integer = self.first;
-        out.push(to_value(integer, self.scale));
-        let mask = if self.width == 64 {
-            u64::MAX
-        } else {
-            (1 << self.width) - 1
-        };
-        for index in 0..self.count - 1 {
-            let bit = index * self.width as usize;
-            let word = word_at(self.data, bit / 8) >> (bit % 8);
-            let offset = word as u64 & mask;
-            integer = integer
-                .wrapping_add(offset as i64)
-                .wrapping_add(self.smallest);
-            out.push(to_value(integer, self.scale));
+        let mut left = self.count - 1;
+        let mut packed = self.packed;
+        let mut numbers = [0; BLOCK_LEN];
+        while left > 0 {
+            let numbers = &mut numbers[..left.min(BLOCK_LEN)];
+            unpack(packed, self.width, numbers);
+            for number in numbers.iter_mut() {
+                integer = integer
+                    .wrapping_add(*number as i64)
+                    .wrapping_add(self.smallest);
+                *number = integer as u64;
+            }
+            extend(out, numbers, self.scale);
+            left -= numbers.len();
+            // A whole block ends with a byte; behind the last there is none to read.
+            packed = packed
+                .get(BLOCK_LEN / 8 * self.width as usize..)
+                .unwrap_or_default();
         }
+    }
+}
+
+/// Returns the length of the column at the front of `bytes` if it is of the usual kinds and easily told.
+#[inline(always)]
+fn plain_len(bytes: &[u8], rows: u16) -> Option<usize> {
+    let word = u64::from_le_bytes(*bytes.first_chunk()?);
+    let kind = word as u8 & (TAG_KIND | TAG_PRESENCE | TAG_STALENESS);
+    let first_end = 1 + varint_len(word >> 8)?;
+    if kind == KIND_CONSTANT {
+        return Some(first_end);
+    }
+    if kind != KIND_PACKED {
+        return None;
+    }
+    let word = u64::from_le_bytes(*bytes.get(first_end..)?.first_chunk()?);
+    let smallest_len = varint_len(word & (u64::MAX >> 8))?;
+    let width = usize::from((word >> (8 * smallest_len)) as u8);
+    let differences = usize::from(rows).saturating_sub(1);
+    Some(first_end + smallest_len + 1 + (differences * width).div_ceil(8))
+}
+
+/// Returns the length of the varint in the low seven bytes of `word`, if it ends there.
+#[inline(always)]
+fn varint_len(word: u64) -> Option<usize> {
+    let ends = !word & 0x0080_8080_8080_8080;
+    (ends != 0).then(|| ends.trailing_zeros() as usize / 8 + 1)
+}
+
+/// Appends the values of integers at one scale.
+fn extend(out: &mut Vec<f64>, integers: &[u64], scale: u8) {
+    match scale {
+        SCALE_BITS => out.extend(integers.iter().map(|&bits| f64::from_bits(bits))),
+        // A division by one is exact, and one of the slower instructions.
+        0 => out.extend(integers.iter().map(|&integer| integer as i64 as f64)),
+        _ => out.extend(
+            integers
+                .iter()
+                .map(|&integer| to_value(integer as i64, scale)),
+        ),
     }
 }
 
@@ -316,16 +404,26 @@ fn bit(bits: &[u8], index: usize) -> bool {
         .is_some_and(|byte| byte >> (index % 8) & 1 == 1)
 }
 
-/// Returns the sixteen bytes from `offset` on, zeros beyond the end.
-#[inline]
-fn word_at(bytes: &[u8], offset: usize) -> u128 {
-    let rest = bytes.get(offset..).unwrap_or_default();
-    match rest.first_chunk::<16>() {
-        Some(word) => u128::from_le_bytes(*word),
-        None => {
-            let mut word = [0; 16];
-            word[..rest.len()].copy_from_slice(rest);
-            u128::from_le_bytes(word)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn passing_a_column_leads_to_where_reading_it_does(
+            tag in prop_oneof![3 => 0u8..64, 1 => any::<u8>()],
+            rest in prop::collection::vec(prop_oneof![any::<u8>(), 0x80u8..], 0..60),
+            rows in 1u16..40,
+        ) {
+            let mut bytes = vec![tag];
+            bytes.extend(rest);
+            let (mut passing, mut reading) = (ByteReader::new(&bytes), ByteReader::new(&bytes));
+            let passed = Column::skip(&mut passing, rows);
+            if Column::read(&mut reading, rows).is_ok() {
+                prop_assert_eq!(passed, Ok(()));
+                prop_assert_eq!(passing.position(), reading.position());
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::index::Cardinality;
 use crate::labels::Matcher;
 use crate::limits::MATCHERS_MAX;
-use crate::source::{SeriesCursor, SeriesSource, clamp, merge};
+use crate::source::{SeriesCursor, SeriesSource, merge};
 use crate::time::{TimeRange, Timestamp};
 
 pub use series::{Chunk, LatestSample, Series};
@@ -74,7 +74,7 @@ impl Querier {
             .map(|source| source.select(matchers, self.range))
             .collect::<Result<Vec<_>>>()?;
         Ok(SeriesSet {
-            cursor: clamp(merge(cursors), self.range),
+            cursor: merge(cursors),
             range: self.range,
             _keep: Arc::clone(&self.keep),
         })

@@ -1,14 +1,12 @@
 //! A scrape and a state become a row.
 
-use crate::encoding::{put_uvarint, put_varint, zigzag};
+use crate::encoding::{put_uvarint, put_varint};
 use crate::sample::is_stale;
 
 use super::decimal::{SCALE_BITS, fit, to_integer};
+use super::kernel::{BLOCK, BLOCK_LANE_BYTES, Block, kernel};
 use super::positions::put_positions;
 use super::{FLAG_ABSENT, FLAG_RAW, FLAG_STALE, FLAG_STEPS, RowState, mask_bytes};
-
-/// Positions that are worked on together: their lanes stay in registers and one cache line of mask bits.
-const BLOCK: usize = 64;
 
 /// Writes rows; holds the scratch memory of one writer.
 #[derive(Debug, Default)]
@@ -34,15 +32,17 @@ impl RowEncoder {
         self.reset(n);
         let mut absent_left = absent;
         let mut used = 0;
+        let kernel = kernel();
         for start in (0..n).step_by(BLOCK) {
-            let end = (start + BLOCK).min(n);
             let mut lanes = [0u16; BLOCK];
-            let mut misfits = quantise(
-                &values[start..end],
-                &state.integers[start..end],
-                &state.scales[start..end],
-                &mut lanes,
-            );
+            let (mut ends, mut end_integers, mut end_scales) =
+                ([0.0; BLOCK], [0; BLOCK], [0; BLOCK]);
+            let block = Block {
+                values: block(values, start, &mut ends),
+                integers: block(&state.integers, start, &mut end_integers),
+                scales: block(&state.scales, start, &mut end_scales),
+            };
+            let mut misfits = (kernel.quantise)(&block, &mut lanes);
             while let Some((&position, rest)) = absent_left.split_first() {
                 let offset = usize::from(position) - start;
                 if offset >= BLOCK {
@@ -55,9 +55,19 @@ impl RowEncoder {
             while misfits != 0 {
                 let offset = misfits.trailing_zeros() as usize;
                 misfits &= misfits - 1;
-                lanes[offset] = self.misfit(start + offset, values[start + offset], state);
+                // No bit pattern is a lane.
+                lanes[offset] = 0;
+                self.misfit(start + offset, values[start + offset], state);
             }
-            used += compress(&lanes, &mut self.mask[start / 4..], &mut self.lanes[used..]);
+            used += (kernel.compress)(
+                &lanes,
+                self.mask[start / 4..]
+                    .first_chunk_mut()
+                    .expect("reset rounds the mask up to whole blocks"),
+                self.lanes[used..]
+                    .first_chunk_mut()
+                    .expect("reset leaves room for a block of lanes"),
+            );
         }
         self.write(n, absent, used, out);
     }
@@ -72,35 +82,52 @@ impl RowEncoder {
         // A block writes all its mask bytes and may touch every lane byte, so the ends are rounded up.
         let blocks = n.div_ceil(BLOCK);
         self.mask.resize(blocks * mask_bytes(BLOCK), 0);
-        self.lanes.resize(blocks * BLOCK * 2 + 8, 0);
+        self.lanes.resize(blocks * BLOCK * 2 + BLOCK_LANE_BYTES, 0);
     }
 
-    /// Notes a value that is no small step of a decimal, and returns the lane it leaves.
+    /// Notes a value that is no small step of a decimal.
+    #[inline]
+    fn misfit(&mut self, position: usize, value: f64, state: &RowState) {
+        let before = state.integers[position];
+        let xor = value.to_bits() ^ before as u64;
+        // Noise stays noise: only a value after a NaN is looked at anew, because NaN says nothing about the series.
+        if state.scales[position] == SCALE_BITS && !value.is_nan() {
+            if xor == 0 {
+                return;
+            }
+            if !f64::from_bits(before as u64).is_nan() || value.is_infinite() {
+                self.raw.push(position as u16);
+                self.raw_xors.push(xor);
+                return;
+            }
+        }
+        self.rare_misfit(position, value, state);
+    }
+
     #[cold]
     #[inline(never)]
-    fn misfit(&mut self, position: usize, value: f64, state: &RowState) -> u16 {
+    fn rare_misfit(&mut self, position: usize, value: f64, state: &RowState) {
         let (before, scale) = (state.integers[position], state.scales[position]);
         if is_stale(value) {
             self.stale.push(position as u16);
-            return 0;
+            return;
         }
         if scale == SCALE_BITS {
             let xor = value.to_bits() ^ before as u64;
             if xor == 0 {
-                return 0;
+                return;
             }
-            // Noise stays noise: only a value after a NaN is looked at anew, because NaN says nothing about the series.
             if !(f64::from_bits(before as u64).is_nan() && value.is_finite()) {
                 self.raw.push(position as u16);
                 self.raw_xors.push(xor);
-                return 0;
+                return;
             }
         } else {
             let (integer, exact) = to_integer(value, scale);
             if exact {
                 self.put_gap(position, 0);
                 put_varint(&mut self.steps, integer.wrapping_sub(before));
-                return 0;
+                return;
             }
         }
         let (new_scale, integer) = fit(value);
@@ -109,7 +136,6 @@ impl RowEncoder {
         put_varint(&mut self.steps, integer);
         self.steps.push(scale);
         put_varint(&mut self.steps, before);
-        0
     }
 
     fn put_gap(&mut self, position: usize, kind: u64) {
@@ -150,58 +176,19 @@ impl RowEncoder {
     }
 }
 
-/// Fills the lanes of up to [`BLOCK`] positions and returns a bit for each whose step does not fit one.
+/// Returns a whole block of `values` beginning at `start`; behind the end it is filled with zeros.
 #[inline]
-fn quantise(values: &[f64], integers: &[i64], scales: &[u8], lanes: &mut [u16; BLOCK]) -> u64 {
-    let mut misfit = [0u8; BLOCK];
-    let columns = values
-        .iter()
-        .zip(integers)
-        .zip(scales)
-        .zip(lanes.iter_mut())
-        .zip(misfit.iter_mut());
-    for ((((&value, &before), &scale), lane), misfit) in columns {
-        let (integer, exact) = to_integer(value, scale);
-        let step = zigzag(integer.wrapping_sub(before));
-        *lane = step as u16;
-        *misfit = u8::from(!(exact & (step < 65536)));
-    }
-    let mut bits = 0;
-    for (index, eight) in misfit.as_chunks::<8>().0.iter().enumerate() {
-        // Eight bytes of 0 or 1 become eight bits: the product gathers them in its top byte.
-        let gathered = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        bits |= gathered << (index * 8);
-    }
-    bits
-}
-
-/// Writes which lane bytes are not zero, and those bytes; returns how many.
-#[inline]
-fn compress(lanes: &[u16; BLOCK], mask: &mut [u8], bytes: &mut [u8]) -> usize {
-    let mask: &mut [u8; BLOCK / 4] = mask
-        .first_chunk_mut()
-        .expect("reset rounds the mask up to whole blocks");
-    let bytes: &mut [u8; BLOCK * 2] = bytes
-        .first_chunk_mut()
-        .expect("reset leaves room for a block of lanes");
-    let mut used = 0;
-    for (four, mask) in lanes.as_chunks::<4>().0.iter().zip(mask) {
-        if *four == [0; 4] {
-            *mask = 0;
-            continue;
+fn block<'a, T: Copy + Default>(
+    values: &'a [T],
+    start: usize,
+    filled: &'a mut [T; BLOCK],
+) -> &'a [T; BLOCK] {
+    let rest = &values[start..];
+    match rest.first_chunk() {
+        Some(whole) => whole,
+        None => {
+            filled[..rest.len()].copy_from_slice(rest);
+            filled
         }
-        let mut bits = 0;
-        for (index, lane) in four.iter().enumerate() {
-            let [low, high] = lane.to_le_bytes();
-            // Written always, kept if not zero: a branch here would be taken at random.
-            bytes[used & 127] = low;
-            used += usize::from(low != 0);
-            bits |= u8::from(low != 0) << (2 * index);
-            bytes[used & 127] = high;
-            used += usize::from(high != 0);
-            bits |= u8::from(high != 0) << (2 * index + 1);
-        }
-        *mask = bits;
     }
-    used
 }

@@ -8,6 +8,7 @@
 
 mod decimal;
 mod encode;
+mod kernel;
 mod positions;
 mod view;
 

@@ -87,6 +87,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), n in 1usize..300) {
         if let Ok(view) = RowView::parse(&bytes, n) {
+            prop_assert_eq!(format!("{:?}", RowView::split(&bytes, n)), format!("{:?}", Ok::<_, ()>(view)));
             let mut state = RowState::new(n);
             let before = state.clone();
             view.apply(&mut state);

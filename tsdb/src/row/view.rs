@@ -4,6 +4,7 @@ use crate::encoding::{ByteReader, Malformed, unzigzag};
 use crate::sample::stale_marker;
 
 use super::decimal::{is_valid_scale, to_value};
+use super::kernel::{Direction, kernel};
 use super::positions::Positions;
 use super::{FLAG_ABSENT, FLAG_RAW, FLAG_STALE, FLAG_STEPS, FLAGS_KNOWN, RowState, mask_bytes};
 
@@ -35,8 +36,41 @@ enum Step {
 impl<'a> RowView<'a> {
     /// Checks the bytes of a row over `n` positions. Whatever passes can be applied and inverted without a panic.
     pub fn parse(bytes: &'a [u8], n: usize) -> Result<Self, Malformed> {
+        let view = Self::split(bytes, n)?;
+        view.check(n, bytes.len())?;
+        Ok(view)
+    }
+
+    /// Finds the sections of a row that [`parse`](Self::parse) has let pass before: what it compared is not compared
+    /// again.
+    pub(crate) fn split(bytes: &'a [u8], n: usize) -> Result<Self, Malformed> {
         let mut reader = ByteReader::new(bytes);
         let flags = reader.u8()?;
+        let mut view = Self {
+            absent: Positions::Empty,
+            stale: Positions::Empty,
+            raw: Positions::Empty,
+            raw_xors: &[],
+            steps: &[],
+            step_count: 0,
+            mask: &[],
+            lanes: &[],
+        };
+        if flags != 0 {
+            view.read_sections(flags, &mut reader, bytes, n)?;
+        }
+        view.mask = reader.bytes(mask_bytes(n))?;
+        view.lanes = reader.rest();
+        Ok(view)
+    }
+
+    fn read_sections(
+        &mut self,
+        flags: u8,
+        reader: &mut ByteReader<'a>,
+        bytes: &'a [u8],
+        n: usize,
+    ) -> Result<(), Malformed> {
         if flags & !FLAGS_KNOWN != 0 {
             return Err(reader.malformed("unknown row flags"));
         }
@@ -47,43 +81,38 @@ impl<'a> RowView<'a> {
                 Positions::read(reader, n)
             }
         };
-        let absent = set(FLAG_ABSENT, &mut reader)?;
-        let stale = set(FLAG_STALE, &mut reader)?;
-        let raw = set(FLAG_RAW, &mut reader)?;
+        self.absent = set(FLAG_ABSENT, reader)?;
+        self.stale = set(FLAG_STALE, reader)?;
+        self.raw = set(FLAG_RAW, reader)?;
         let mut raw_count = 0;
-        raw.for_each(|_| raw_count += 1);
-        let raw_xors = reader.bytes(raw_count * 8)?;
-        let mut step_count = 0;
-        let mut steps: &[u8] = &[];
+        self.raw.for_each(|_| raw_count += 1);
+        self.raw_xors = reader.bytes(raw_count * 8)?;
         if flags & FLAG_STEPS != 0 {
-            step_count = usize::from(reader.u16()?);
-            steps = read_steps(&mut reader, bytes, step_count, n)?;
+            self.step_count = usize::from(reader.u16()?);
+            self.steps = read_steps(reader, bytes, self.step_count, n)?;
         }
-        let mask = reader.bytes(mask_bytes(n))?;
-        let lanes = reader.rest();
-        let used_bits = 2 * (n - (mask.len().max(1) - 1) * 4);
-        let beyond = mask
-            .last()
-            .map_or(0, |last| if used_bits >= 8 { 0 } else { last >> used_bits });
-        if beyond != 0 || count_ones(mask) != lanes.len() {
-            return Err(reader.malformed("lane bytes do not match the mask"));
-        }
-        let view = Self {
-            absent,
-            stale,
-            raw,
-            raw_xors,
-            steps,
-            step_count,
-            mask,
-            lanes,
-        };
-        view.check_disjoint(&reader)?;
-        Ok(view)
+        Ok(())
     }
 
-    /// A position has one kind of change only: otherwise going back would not undo going forward.
-    fn check_disjoint(&self, reader: &ByteReader<'_>) -> Result<(), Malformed> {
+    fn check(&self, n: usize, len: usize) -> Result<(), Malformed> {
+        let malformed = |what| Malformed { what, offset: len };
+        let used_bits = 2 * (n - (self.mask.len().max(1) - 1) * 4);
+        let beyond = self
+            .mask
+            .last()
+            .map_or(0, |last| if used_bits >= 8 { 0 } else { last >> used_bits });
+        if beyond != 0 || count_ones(self.mask) != self.lanes.len() {
+            return Err(malformed("lane bytes do not match the mask"));
+        }
+        if self.is_disjoint() {
+            Ok(())
+        } else {
+            Err(malformed("a position changes twice"))
+        }
+    }
+
+    /// Tells whether each position has one kind of change only: otherwise going back would not undo going forward.
+    fn is_disjoint(&self) -> bool {
         let mut clash = false;
         let has_lane = |position: usize| self.mask[position / 4] >> (position % 4 * 2) & 3 != 0;
         self.absent.for_each(|position| {
@@ -101,11 +130,7 @@ impl<'a> RowView<'a> {
                 || self.stale.contains(position)
                 || self.raw.contains(position);
         });
-        if clash {
-            Err(reader.malformed("a position changes twice"))
-        } else {
-            Ok(())
-        }
+        !clash
     }
 
     /// Tells whether a position has a sample in this row.
@@ -135,10 +160,12 @@ impl<'a> RowView<'a> {
 
     /// Takes `state` from before the row to after it.
     pub fn apply(&self, state: &mut RowState) {
-        self.for_each_lane(|position, step| {
-            let integer = &mut state.integers[position];
-            *integer = integer.wrapping_add(step);
-        });
+        (kernel().step)(
+            self.mask,
+            self.lanes,
+            &mut state.integers,
+            Direction::Forward,
+        );
         self.for_each_raw(|position, xor| {
             state.integers[position] ^= xor;
         });
@@ -155,10 +182,7 @@ impl<'a> RowView<'a> {
 
     /// Takes `state` from after the row to before it.
     pub fn invert(&self, state: &mut RowState) {
-        self.for_each_lane(|position, step| {
-            let integer = &mut state.integers[position];
-            *integer = integer.wrapping_sub(step);
-        });
+        (kernel().step)(self.mask, self.lanes, &mut state.integers, Direction::Back);
         self.for_each_raw(|position, xor| {
             state.integers[position] ^= xor;
         });
@@ -177,36 +201,17 @@ impl<'a> RowView<'a> {
         });
     }
 
-    /// Calls `visit` for each position whose integer or scale changes, and tells whether the scale does.
-    pub fn for_each_change(&self, mut visit: impl FnMut(usize, bool)) {
-        for (index, &mask) in self.mask.iter().enumerate() {
-            let mut bits = (mask | mask >> 1) & 0x55;
-            while bits != 0 {
-                visit(index * 4 + bits.trailing_zeros() as usize / 2, false);
-                bits &= bits - 1;
-            }
+    /// Adds to `mask` the positions whose integers change by a small step: two bits each, of which either may be set.
+    pub fn merge_steps(&self, mask: &mut [u8]) {
+        for (merged, mask) in mask.iter_mut().zip(self.mask) {
+            *merged |= mask;
         }
-        self.raw.for_each(|position| visit(position, false));
-        self.for_each_step(|position, step| visit(position, matches!(step, Step::Replace { .. })));
     }
 
-    fn for_each_lane(&self, mut visit: impl FnMut(usize, i64)) {
-        let mut lanes = self.lanes.iter();
-        let mut next = || lanes.next().copied().unwrap_or(0);
-        for (index, &mask) in self.mask.iter().enumerate() {
-            let mut bits = mask;
-            let mut position = index * 4;
-            // Most series of a scrape do not change: whole mask bytes are zero.
-            while bits != 0 {
-                if bits & 3 != 0 {
-                    let low = if bits & 1 == 0 { 0 } else { next() };
-                    let high = if bits & 2 == 0 { 0 } else { next() };
-                    visit(position, lane_step(u16::from_le_bytes([low, high])));
-                }
-                bits >>= 2;
-                position += 1;
-            }
-        }
+    /// Calls `visit` for each position whose integer or scale changes otherwise, and tells whether the scale does.
+    pub fn for_each_other_change(&self, mut visit: impl FnMut(usize, bool)) {
+        self.raw.for_each(|position| visit(position, false));
+        self.for_each_step(|position, step| visit(position, matches!(step, Step::Replace { .. })));
     }
 
     fn for_each_raw(&self, mut visit: impl FnMut(usize, i64)) {
@@ -307,13 +312,26 @@ fn lane_step(lane: u16) -> i64 {
 
 fn count_ones(bytes: &[u8]) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
-    let words: u32 = words
-        .iter()
-        .map(|word| u64::from_le_bytes(*word).count_ones())
-        .sum();
+    // Bits are counted within each byte, and bytes added up side by side as long as none can overflow: what a
+    // processor counts in one instruction takes a dozen where that instruction is not known to exist.
+    let mut count = 0;
+    for words in words.chunks(BYTE_SUMS_MAX) {
+        let mut sums = 0u64;
+        for word in words {
+            let word = u64::from_le_bytes(*word);
+            let pairs = word - (word >> 1 & 0x5555_5555_5555_5555);
+            let fours = (pairs & 0x3333_3333_3333_3333) + (pairs >> 2 & 0x3333_3333_3333_3333);
+            sums += (fours + (fours >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+        }
+        let halves = (sums & 0x00ff_00ff_00ff_00ff) + (sums >> 8 & 0x00ff_00ff_00ff_00ff);
+        count += (halves.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize;
+    }
     let rest: u32 = rest.iter().map(|byte| byte.count_ones()).sum();
-    (words + rest) as usize
+    count + rest as usize
 }
+
+/// Words whose bits, counted byte by byte, fit a byte each.
+const BYTE_SUMS_MAX: usize = 31;
 
 fn read_steps<'a>(
     reader: &mut ByteReader<'a>,
@@ -357,4 +375,27 @@ fn read_step(reader: &mut ByteReader<'_>) -> Result<(usize, Step), Malformed> {
         }
     };
     Ok((tagged >> 1, step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ones_are_counted_at_every_length() {
+        let bytes: Vec<u8> = (0..1000u32)
+            .map(|index| {
+                if index < 600 {
+                    0xff
+                } else {
+                    (index * 37) as u8
+                }
+            })
+            .collect();
+        let mut expected = 0;
+        for len in 0..bytes.len() {
+            assert_eq!(count_ones(&bytes[..len]), expected);
+            expected += bytes[len].count_ones() as usize;
+        }
+    }
 }

@@ -4,13 +4,12 @@
 //!
 //! 1. [`SeriesSource::select`] finds the series of one source and returns a [`SeriesCursor`] in label order.
 //! 2. [`merge()`] joins the cursors of several sources; equal labels become one series.
-//! 3. [`clamp()`] limits the cursor to the range that was asked for.
-//! 4. [`SeriesData::read`] decodes one series, whole columns at a time: no call through a trait object per sample.
+//! 3. [`SeriesData::read`] decodes one series inside a range, whole columns at a time: no call through a trait object
+//!    per sample.
 //!
 //! This module knows nothing of files, chunks or indexes. It does not decide either what damage means: an error comes
 //! back with the series it belongs to, and what could be read beside the damage is there as well.
 
-mod clamp;
 mod merge;
 
 use std::collections::BTreeSet;
@@ -22,7 +21,6 @@ use crate::labels::{Labels, Matcher};
 use crate::sample::{Sample, Samples};
 use crate::time::TimeRange;
 
-pub(crate) use clamp::clamp;
 pub(crate) use merge::merge;
 
 /// The samples of one series, not yet decoded.

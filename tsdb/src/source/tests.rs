@@ -187,20 +187,6 @@ fn damaged_cursor_is_reported_once_and_loses_no_series_of_the_others() {
 }
 
 #[test]
-fn clamp_hides_what_lies_outside() {
-    let inner = cursor(vec![Ok(series("a", &[(1, 1.0), (2, 2.0), (3, 3.0)]))]);
-    let one = clamp(inner, TimeRange::new(2, 3)).next().unwrap().unwrap();
-    assert_eq!(read(&one, TimeRange::ALL), [(2, 2.0)]);
-    assert_eq!(
-        one.data.latest(TimeRange::ALL).unwrap(),
-        Some(Sample {
-            timestamp: 2,
-            value: 2.0
-        })
-    );
-}
-
-#[test]
 fn merge_of_nothing_is_empty() {
     assert!(merge(Vec::new()).next().unwrap().is_none());
 }

@@ -106,6 +106,8 @@ impl Wal {
             .inspect_err(|_| count(&self.counters.write_failures, 1))?;
         writer.marked = writer.marked.max(synced);
         writer.tail.push(sequence, frame.body());
+        self.tail_bytes
+            .store(writer.tail.bytes(), Ordering::Relaxed);
         // Pairs with the acquire in `last_sequence`.
         self.last.store(sequence, Ordering::Release);
         count(&self.counters.frames, 1);

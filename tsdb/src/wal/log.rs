@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -26,6 +26,10 @@ pub(crate) struct WalConfig {
     /// Where the salts of segments are drawn from. It must not be known to whoever chooses label values.
     pub(crate) salt_seed: u64,
 }
+
+/// A part of the bytes that may be unsynced, after which a sync is due: the others are there for what is appended while
+/// it runs.
+const SYNC_DUE_SHARE: usize = 4;
 
 /// Where a log goes on: what [`Log::start`](super::Log::start) answers after reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +92,8 @@ pub(crate) struct Wal {
     pub(super) sync_ended: Condvar,
     pub(super) last: AtomicU64,
     pub(super) synced: AtomicU64,
+    /// Bytes of the tail, for who does not hold the append lock.
+    pub(super) tail_bytes: AtomicUsize,
     pub(super) counters: Counters,
 }
 
@@ -187,11 +193,18 @@ impl Wal {
             sync_ended: Condvar::new(),
             last: AtomicU64::new(last),
             synced: AtomicU64::new(last),
+            tail_bytes: AtomicUsize::new(0),
             counters: Counters::default(),
         };
         count(&wal.counters.segments, 1);
         count(&wal.counters.syncs, 3);
         Ok(wal)
+    }
+
+    /// Tells whether a sync now keeps appends from syncing by themselves later.
+    pub(crate) fn is_sync_due(&self) -> bool {
+        // Relaxed: whoever looks a moment too early looks again after the next append.
+        self.tail_bytes.load(Ordering::Relaxed) >= self.config.unsynced_bytes / SYNC_DUE_SHARE
     }
 
     /// Leaves the open segment and returns the number of the new one. Frames that come now start with bases.

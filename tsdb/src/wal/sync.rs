@@ -116,6 +116,8 @@ impl Wal {
             writer.names_unsynced = false;
         }
         writer.tail.drop_through(target);
+        self.tail_bytes
+            .store(writer.tail.bytes(), Ordering::Relaxed);
         self.publish_synced(target);
         Ok(())
     }
@@ -193,6 +195,8 @@ impl Wal {
         writer.names_unsynced = false;
         writer.distrusted = false;
         writer.tail.drop_through(last);
+        self.tail_bytes
+            .store(writer.tail.bytes(), Ordering::Relaxed);
         self.publish_synced(last);
         Ok(())
     }

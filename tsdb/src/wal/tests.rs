@@ -619,6 +619,32 @@ fn memory_for_unsynced_frames_is_bounded() {
 }
 
 #[test]
+fn sync_is_due_long_before_an_append_has_to_do_it() {
+    let fs = disk();
+    let config = WalConfig {
+        unsynced_bytes: 100_000,
+        ..config()
+    };
+    let wal = Wal::open(
+        Arc::new(fs.clone()),
+        Path::new(DIR),
+        config,
+        read(&fs).start(),
+    )
+    .unwrap();
+    let frame = [7; 5000];
+    for _ in 0..4 {
+        append(&wal, &frame).unwrap();
+        assert!(!wal.is_sync_due());
+    }
+    append(&wal, &frame).unwrap();
+    assert!(wal.is_sync_due());
+    assert_eq!(wal.synced_sequence(), 0);
+    wal.sync().unwrap();
+    assert!(!wal.is_sync_due());
+}
+
+#[test]
 fn one_sync_serves_many_threads_and_none_returns_before_its_frame_is_durable() {
     let fs = disk();
     let config = WalConfig {

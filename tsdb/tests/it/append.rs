@@ -1,5 +1,6 @@
 //! What goes in comes out: rows, lone samples, membership changes, restarts, flushes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tsdb::{Db, Durability, Rejection, SeriesRef, Task};
@@ -176,4 +177,79 @@ fn memory_budget_recovers_when_the_head_lets_go_whatever_the_durability() {
             db.stats().memory
         );
     }
+}
+
+#[test]
+fn scrapes_with_changing_members_come_back_whole() {
+    let world = World::new();
+    world.clock.set(T0 + 10 * 3_600_000);
+    let db = world.open();
+    let target = db.target();
+    // Splitmix64, so that each run is the same.
+    let mut state = 1u64;
+    let mut random = move |below: u64| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % below
+    };
+    let mut appender = db.appender().unwrap();
+    let mut members: Vec<u64> = (0..50).collect();
+    let mut next = 50;
+    let mut expected: BTreeMap<u64, Vec<(i64, u64)>> = BTreeMap::new();
+    for scrape in 0..150 {
+        let timestamp = T0 + scrape * 15_000;
+        match random(6) {
+            0 => {
+                let at = random(members.len() as u64) as usize;
+                members[at] = next;
+                next += 1;
+            }
+            1 => {
+                let (one, other) = (random(members.len() as u64), random(members.len() as u64));
+                members.swap(one as usize, other as usize);
+            }
+            2 => {
+                members.insert(random(members.len() as u64) as usize, next);
+                next += 1;
+            }
+            _ => {}
+        }
+        let mut accepted = 0;
+        appender.set_target(&target);
+        for &member in &members {
+            // Some are missing, and some come twice.
+            let copies = match random(60) {
+                0 => 0,
+                1 => 2,
+                _ => 1,
+            };
+            for _ in 0..copies {
+                let value = (member * 10 + scrape as u64) as f64 / 10.0;
+                let (name, pod) = (format!("metric_{}", member % 5), format!("{member}"));
+                let pairs = [("__name__", &*name), ("job", "a"), ("pod", &*pod)];
+                appender.append_pairs(&pairs, timestamp, value).unwrap();
+                accepted += 1;
+                let samples = expected.entry(member).or_default();
+                if samples.last().is_none_or(|last| last.0 < timestamp) {
+                    samples.push((timestamp, value.to_bits()));
+                }
+            }
+        }
+        let commit = appender.commit().unwrap();
+        assert_eq!((commit.rejected, commit.accepted), (vec![], accepted));
+    }
+    drop(appender);
+    let check = |db: &Db| {
+        let found: BTreeMap<u64, Vec<(i64, u64)>> = read(db, "{job=\"a\"}")
+            .into_iter()
+            .map(|(name, samples)| (name.get("pod").unwrap().parse().unwrap(), samples))
+            .collect();
+        assert_eq!(found, expected);
+    };
+    check(&db);
+    drop(db);
+    let db = world.open();
+    check(&db);
+    db.flush().unwrap();
+    check(&db);
 }

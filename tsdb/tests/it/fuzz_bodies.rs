@@ -6,6 +6,14 @@ use std::path::Path;
 
 use tsdb::internals::fuzz::{Body, TARGETS};
 
+/// Returns every target.
+fn targets() -> Vec<(&'static str, Body)> {
+    let mut targets = TARGETS.to_vec();
+    #[cfg(feature = "remote-write")]
+    targets.extend(tsdb::internals::fuzz::REMOTE_TARGETS);
+    targets
+}
+
 /// Seeds of each body unless the environment says otherwise.
 const RUNS: u64 = 300;
 
@@ -38,8 +46,8 @@ fn bytes(seed: u64) -> Vec<u8> {
     reason = "seeds lie on the real disk, in the sources"
 )]
 fn run(name: &str) {
-    let (_, body): (_, Body) = *TARGETS
-        .iter()
+    let (_, body) = targets()
+        .into_iter()
         .find(|(known, _)| *known == name)
         .expect("a target of this name");
     let survives = |bytes: &[u8]| std::panic::catch_unwind(|| body(bytes)).is_ok();
@@ -60,18 +68,23 @@ fn run(name: &str) {
 
 /// Declares a test for each body, so that they run side by side.
 macro_rules! bodies {
-    ($($name:ident)*) => {
+    ($targets:path: $($name:ident)*) => {
         $(#[test]
         fn $name() {
-            run(stringify!($name));
+            crate::fuzz_bodies::run(stringify!($name));
         })*
 
         #[test]
         fn every_target_has_a_test() {
             let tested = [$(stringify!($name)),*];
-            assert!(TARGETS.iter().map(|(name, _)| *name).eq(tested));
+            assert!($targets.iter().map(|(name, _)| *name).eq(tested));
         }
     };
 }
 
-bodies!(gorilla dense column row piece frame log series_store index block tombstones checkpoint selector lone_file operations);
+bodies!(TARGETS: gorilla dense column row piece frame log series_store index block tombstones checkpoint selector lone_file operations);
+
+#[cfg(feature = "remote-write")]
+mod remote {
+    bodies!(tsdb::internals::fuzz::REMOTE_TARGETS: write_request write_body read_request);
+}

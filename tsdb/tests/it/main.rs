@@ -12,10 +12,15 @@ mod append;
 mod crash;
 mod damage;
 mod faults;
+mod flush;
 #[cfg(feature = "internals")]
 mod fuzz_bodies;
 mod hard_cases;
 mod model;
+#[cfg(feature = "remote-write")]
+mod opentsdb;
 mod pieces;
+#[cfg(feature = "remote-write")]
+mod remote;
 mod spool;
 mod workload;

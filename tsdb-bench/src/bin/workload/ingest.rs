@@ -211,6 +211,7 @@ impl Worker {
     fn create(&mut self, run: &Run<'_>, file: &SeriesFile) -> Result<()> {
         let shape = &run.plan.shape;
         let mut appender = run.db.appender()?;
+        let mut pairs = Vec::new();
         for target in &mut self.targets {
             let timestamp = shape.timestamp(target.number, 0);
             let count = target.count;
@@ -218,22 +219,23 @@ impl Worker {
             target.walk.scrape(0, &mut self.values);
             target.name(shape, &mut appender);
             let values = self.values.iter().enumerate();
-            let mut append = |labels: &Labels, place, value| {
+            let mut append = |labels: &[(&str, &str)], place, value| {
                 let timestamp = shape.sample_timestamp(timestamp, place);
-                appender.append(labels, timestamp, value)
+                appender.append_pairs(labels, timestamp, value)
             };
             match file.lines(target.number)? {
                 Some(lines) => {
                     for (line, (place, value)) in lines.zip(values) {
-                        let labels = Labels::from_pairs(parse_line(line))?;
-                        target.series.push(append(&labels, place, *value)?);
+                        pairs.clear();
+                        pairs.extend(parse_line(line));
+                        target.series.push(append(&pairs, place, *value)?);
                     }
                 }
                 None => {
                     for (number, (place, value)) in (target.first..).zip(values) {
-                        let pod = Pod::new(number / METRICS);
-                        let labels = Labels::from_pairs(pod.labels(&metric(number % METRICS)))?;
-                        target.series.push(append(&labels, place, *value)?);
+                        let (pod, metric) = (Pod::new(number / METRICS), metric(number % METRICS));
+                        let pairs: Vec<_> = pod.labels(&metric).collect();
+                        target.series.push(append(&pairs, place, *value)?);
                     }
                 }
             }

@@ -72,7 +72,7 @@ impl Inline {
 }
 
 /// What deltas refer to; anew in each page, and times anew in each record.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State {
     base: Timestamp,
     time: Timestamp,
@@ -171,7 +171,7 @@ fn put_chunk(out: &mut Vec<u8>, state: &mut State, chunk: &ChunkEntry, more: u8)
 }
 
 /// Where a record begins in its page, and what its deltas refer to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RecordPlace {
     position: usize,
     state: State,
@@ -206,18 +206,55 @@ impl<'a> SeriesRecords<'a> {
 
     /// Returns where the next record begins.
     pub(super) fn place(&self) -> RecordPlace {
+        let mut state = self.state;
+        state.begin_record();
         RecordPlace {
             position: self.reader.position(),
-            state: self.state,
+            state,
         }
     }
 
     pub(super) fn skip(&mut self, records: u32) -> Result<(), Malformed> {
         for _ in 0..records {
-            self.state.begin_record();
-            while self.chunk()?.1 {}
+            while self.skip_chunk()? {}
         }
         Ok(())
+    }
+
+    /// Passes a chunk and tells whether another one follows. What the record is about does not matter, only what the
+    /// deltas of those behind refer to.
+    #[inline]
+    fn skip_chunk(&mut self) -> Result<bool, Malformed> {
+        let tag = self.reader.u8()?;
+        if tag & GORILLA == 0 {
+            self.column()?;
+        } else {
+            self.reader.varint()?;
+            self.reader.uvarint()?;
+        }
+        let is_difference = match tag & PLACE_MASK {
+            PLACE_INLINE => {
+                let len = tag >> INLINE_SHIFT & INLINE_MASK;
+                let bytes = self.reader.bytes(len.into())?;
+                tag & GORILLA == 0 && dense::is_difference(bytes)
+            }
+            place @ (PLACE_NEXT | PLACE_FAR) => {
+                let distance = match place {
+                    PLACE_FAR => self.reader.varint()? as u64,
+                    _ => 0,
+                };
+                let offset = self.state.offset.wrapping_add(distance);
+                let len = self.len()?;
+                self.state.pass(Extent { offset, len });
+                tag & DIFFERENCE != 0
+            }
+            _ => return Err(self.reader.malformed("no such place of a chunk")),
+        };
+        if is_difference {
+            self.reader.uvarint()?;
+            self.reader.uvarint()?;
+        }
+        Ok(tag & MORE != 0)
     }
 
     /// Appends the chunks of the next record.
@@ -268,11 +305,17 @@ impl<'a> SeriesRecords<'a> {
     }
 
     fn dense(&mut self) -> Result<Form, Malformed> {
+        let column = self.column()?;
+        Ok(Form::Dense { column, base: None })
+    }
+
+    #[inline]
+    fn column(&mut self) -> Result<u32, Malformed> {
         let column = i64::from(self.state.column).checked_add(self.reader.varint()?);
         let column = column.and_then(|column| u32::try_from(column).ok());
-        let column = column.ok_or(self.reader.malformed("column is out of bounds"))?;
+        let column = column.ok_or_else(|| self.reader.malformed("column is out of bounds"))?;
         self.state.column = column;
-        Ok(Form::Dense { column, base: None })
+        Ok(column)
     }
 
     fn gorilla(&mut self) -> Result<Form, Malformed> {
@@ -287,7 +330,8 @@ impl<'a> SeriesRecords<'a> {
 
     fn inline(&mut self, len: usize) -> Result<Place, Malformed> {
         let inline = Inline::new(self.reader.bytes(len)?);
-        let inline = inline.ok_or(self.reader.malformed("no such length of an inline chunk"))?;
+        let inline =
+            inline.ok_or_else(|| self.reader.malformed("no such length of an inline chunk"))?;
         Ok(Place::Inline(inline))
     }
 
@@ -329,24 +373,23 @@ pub(super) fn put_column(out: &mut Vec<u8>, state: &mut State, column: &ColumnEn
     state.pass(column.extent);
 }
 
-/// Reads the record `skipped` records behind the one `reader` stands at, which is the first of a page.
-pub(super) fn read_column(
+/// Returns the `count` records of a page, of which `reader` stands at the first.
+pub(super) fn read_columns(
     mut reader: ByteReader<'_>,
     base: Timestamp,
-    skipped: u32,
-) -> Result<ColumnEntry, Malformed> {
+    count: u32,
+) -> Result<Vec<ColumnEntry>, Malformed> {
     let mut state = State::new(base);
-    for _ in 0..skipped {
-        take_column(&mut reader, &mut state)?;
-    }
-    take_column(&mut reader, &mut state)
+    (0..count)
+        .map(|_| take_column(&mut reader, &mut state))
+        .collect()
 }
 
 fn take_column(reader: &mut ByteReader<'_>, state: &mut State) -> Result<ColumnEntry, Malformed> {
     let offset = state
         .offset
         .checked_add(reader.uvarint()?)
-        .ok_or(reader.malformed("offset is out of bounds"))?;
+        .ok_or_else(|| reader.malformed("offset is out of bounds"))?;
     let len = reader.uvarint_max(CHUNK_BYTES_MAX, "column is too long")?;
     let count = reader.uvarint_max(CHUNK_SAMPLES_MAX, "column has too many timestamps")?;
     let first = state.base.wrapping_add(reader.varint()?);
@@ -467,7 +510,7 @@ mod tests {
         out.extend([0, 9]);
         assert!(
             SeriesRecords::new(ByteReader::new(&out), BASE)
-                .skip(1)
+                .read(&mut Vec::new())
                 .is_err()
         );
     }
@@ -483,10 +526,17 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let mut reader = SeriesRecords::new(ByteReader::new(&flipped), BASE);
-            // Whatever it says, it says so without a panic.
-            if reader.skip(count).is_ok() {
-                assert!(reader.place().position <= flipped.len());
+            let mut skipping = SeriesRecords::new(ByteReader::new(&flipped), BASE);
+            let mut reading = SeriesRecords::new(ByteReader::new(&flipped), BASE);
+            // Whatever it says, it says so without a panic, and skipping leads to where reading does.
+            for _ in 0..count {
+                let skipped = skipping.skip(1);
+                if reading.read(&mut Vec::new()).is_err() {
+                    break;
+                }
+                assert_eq!(skipped, Ok(()));
+                assert_eq!(skipping.place(), reading.place());
+                assert!(skipping.place().position <= flipped.len());
             }
         }
     }
@@ -501,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_come_back_from_any_position() {
+    fn columns_of_a_page_come_back() {
         let columns = [
             ColumnEntry {
                 extent: Extent {
@@ -536,14 +586,10 @@ mod tests {
         for column in &columns {
             put_column(&mut bytes, &mut state, column);
         }
-        for (skipped, expected) in columns.iter().enumerate() {
-            assert_eq!(
-                read_column(ByteReader::new(&bytes), BASE, skipped as u32),
-                Ok(*expected)
-            );
-        }
+        let read = |bytes| read_columns(ByteReader::new(bytes), BASE, columns.len() as u32);
+        assert_eq!(read(&bytes).as_deref(), Ok(&columns[..]));
         for len in 0..bytes.len() {
-            assert!(read_column(ByteReader::new(&bytes[..len]), BASE, 2).is_err());
+            assert!(read(&bytes[..len]).is_err());
         }
     }
 }

@@ -139,15 +139,10 @@ impl PagesReader {
     /// Returns the verified page that holds `record`.
     pub(crate) fn page_of(&self, record: u32) -> Result<Page<'_>> {
         if record >= self.section.records {
-            return Err(self.corruption(self.section.start, "number of a record is out of bounds"));
+            return Err(self.out_of_bounds());
         }
         let number = u64::from(record / RECORDS_PER_PAGE);
-        let start = if number == 0 {
-            0
-        } else {
-            self.end_of(number - 1)?
-        };
-        let end = self.end_of(number)?;
+        let (start, end) = self.bounds_of(number)?;
         let offset = self.section.start + u64::from(start);
         if end < start || self.section.start + u64::from(end) > self.table_start {
             return Err(self.corruption(offset, "page has no valid bounds"));
@@ -169,13 +164,24 @@ impl PagesReader {
         })
     }
 
-    /// The table was verified when the section was opened.
-    fn end_of(&self, page: u64) -> Result<u32> {
-        let offset = self.table_start + page * TABLE_ENTRY_BYTES;
-        let bytes = read(&self.file, &self.path, offset, TABLE_ENTRY_BYTES as usize)?;
-        ByteReader::new(&bytes)
-            .u32()
-            .map_err(|malformed| self.corruption(offset, malformed.what))
+    /// Returns where a page starts and ends. The table was verified when the section was opened.
+    fn bounds_of(&self, page: u64) -> Result<(u32, u32)> {
+        // The first page starts at 0, any other where the one before it ends.
+        let skipped = page.saturating_sub(1) * TABLE_ENTRY_BYTES;
+        let entries = if page == 0 { 1 } else { 2 };
+        let offset = self.table_start + skipped;
+        let len = TABLE_ENTRY_BYTES as usize * entries;
+        let bytes = read(&self.file, &self.path, offset, len)?;
+        match *bytes.as_chunks::<4>().0 {
+            [end] => Ok((0, u32::from_le_bytes(end))),
+            [start, end] => Ok((u32::from_le_bytes(start), u32::from_le_bytes(end))),
+            _ => Err(self.corruption(offset, "page has no entry in the table")),
+        }
+    }
+
+    /// Returns the error for a number that no record has.
+    pub(crate) fn out_of_bounds(&self) -> Error {
+        self.corruption(self.section.start, "number of a record is out of bounds")
     }
 
     fn corruption(&self, offset: u64, what: &str) -> Error {

@@ -1,21 +1,21 @@
 //! Reading the file of chunks.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use parking_lot::Mutex;
 
 use crate::block::FileMeta;
 use crate::chunk::{dense, gorilla};
-use crate::encoding::Malformed;
+use crate::encoding::{ByteReader, Malformed};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, MappedFile, Ulid};
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
-use super::columns::{ColumnsReader, is_ascending};
-use super::directory::{ChunkEntry, Extent, Form, Place, RecordPlace, SeriesRecords};
+use super::columns::ColumnsReader;
+use super::directory::{ChunkEntry, Extent, Form, Place, SeriesRecords};
 use super::layout::{self, Footer, HeaderFault};
-use super::pages::{Page, PagesReader, RECORDS_PER_PAGE, read, read_checked};
+use super::pages::{PagesReader, RECORDS_PER_PAGE, read, read_checked};
+use super::reading::{DecodedColumns, Reading, Walk};
 
 /// The file of chunks of one block, open.
 #[derive(Debug)]
@@ -26,19 +26,6 @@ pub(crate) struct ChunksReader {
     columns: ColumnsReader,
     base: Timestamp,
 }
-
-/// The chunks of one series; borrows the page of the directory that names them.
-pub(crate) struct SeriesChunks<'a> {
-    reader: &'a ChunksReader,
-    page: Page<'a>,
-    series: u32,
-    walk: &'a Walk,
-}
-
-/// Where the reader of the series before left off: who reads series in order passes each record of the directory once.
-/// Only saves time; readers that share one or jump about lose it.
-#[derive(Debug, Default)]
-pub(crate) struct Walk(Mutex<Option<(u32, RecordPlace)>>);
 
 impl ChunksReader {
     /// Opens the file and checks its length, header, footer and page tables. Pages and chunks are checked when read.
@@ -89,15 +76,73 @@ impl ChunksReader {
         self.series.records()
     }
 
-    /// Finds the chunks of a series by its position in label order.
-    pub(crate) fn chunks_of<'a>(&'a self, series: u32, walk: &'a Walk) -> Result<SeriesChunks<'a>> {
-        let page = self.series.page_of(series)?;
-        Ok(SeriesChunks {
-            reader: self,
-            page,
-            series,
+    /// Appends the samples of a series, named by its position in label order, inside `range` to `out`. A damaged chunk
+    /// is left out, the others are read, and the first damage is returned.
+    pub(crate) fn read(
+        &self,
+        series: u32,
+        range: TimeRange,
+        reading: &mut Reading,
+        out: &mut Samples,
+    ) -> Result<()> {
+        let mut first = Ok(());
+        self.read_reporting(series, range, reading, out, |error| {
+            if first.is_ok() {
+                first = Err(error);
+            }
+        });
+        first
+    }
+
+    /// Reads the newest chunk of a series that has samples inside `range`, and of that all of them; `is_enough` may ask
+    /// for the one before.
+    pub(crate) fn read_latest(
+        &self,
+        series: u32,
+        range: TimeRange,
+        reading: &mut Reading,
+        out: &mut Samples,
+        mut is_enough: impl FnMut(&mut Samples) -> bool,
+    ) -> Result<()> {
+        let Reading {
             walk,
-        })
+            chunks,
+            columns,
+        } = reading;
+        self.find(series, walk, chunks)?;
+        for chunk in chunks.iter().rev() {
+            out.clear();
+            self.read_chunk(chunk, range, columns, out)?;
+            if !out.is_empty() && is_enough(out) {
+                return Ok(());
+            }
+        }
+        out.clear();
+        Ok(())
+    }
+
+    /// Returns the span of a series from its first sample to its last.
+    pub(crate) fn extent(&self, series: u32, reading: &mut Reading) -> Result<TimeRange> {
+        let mut extent: Option<TimeRange> = None;
+        let Reading {
+            walk,
+            chunks,
+            columns,
+        } = reading;
+        self.find(series, walk, chunks)?;
+        for chunk in chunks.iter() {
+            let (first, last) = match chunk.form {
+                Form::Dense { column, .. } => {
+                    let entry = self.columns.entry(column, columns)?;
+                    (entry.first, entry.last)
+                }
+                Form::Gorilla { first, last } => (first, last),
+            };
+            let start = extent.map_or(first, |extent| extent.start);
+            extent = Some(TimeRange::closed(start, last));
+        }
+        // A record has at least one chunk.
+        Ok(extent.unwrap_or(TimeRange::new(0, 0)))
     }
 
     /// Reads everything once and returns every damaged unit: pages of the directories, columns, chunks.
@@ -105,37 +150,111 @@ impl ChunksReader {
         let mut damaged = Vec::new();
         self.columns.verify(&mut damaged);
         let mut samples = Samples::default();
-        let walk = Walk::default();
+        let mut reading = Reading::default();
         let mut last_bad_page = None;
         for series in 0..self.series() {
             let page = series / RECORDS_PER_PAGE;
             if last_bad_page == Some(page) {
                 continue;
             }
+            if let Err(error) = self.series.page_of(series) {
+                last_bad_page = Some(page);
+                damaged.push(error);
+                continue;
+            }
             samples.clear();
-            match self.chunks_of(series, &walk) {
-                Ok(chunks) => {
-                    // A damaged column was reported above, not once for each series that shares it.
-                    let report = |error: Error| {
-                        if !damaged.iter().any(|known| known.offset() == error.offset()) {
-                            damaged.push(error);
-                        }
-                    };
-                    chunks.read_reporting(TimeRange::ALL, &mut samples, report);
-                }
-                Err(error) => {
-                    last_bad_page = Some(page);
+            // A damaged column was reported above, not once for each series that shares it.
+            let report = |error: Error| {
+                if !damaged.iter().any(|known| known.offset() == error.offset()) {
                     damaged.push(error);
                 }
-            }
+            };
+            self.read_reporting(series, TimeRange::ALL, &mut reading, &mut samples, report);
         }
         damaged
     }
 
+    fn read_reporting(
+        &self,
+        series: u32,
+        range: TimeRange,
+        reading: &mut Reading,
+        out: &mut Samples,
+        mut report: impl FnMut(Error),
+    ) {
+        let Reading {
+            walk,
+            chunks,
+            columns,
+        } = reading;
+        if let Err(error) = self.find(series, walk, chunks) {
+            return report(error);
+        }
+        let mut last = None;
+        for chunk in chunks.iter() {
+            let start = out.len();
+            if let Err(error) = self.read_chunk(chunk, range, columns, out) {
+                report(error);
+                continue;
+            }
+            let first = out.timestamps.get(start).copied();
+            if first.is_some() && first <= last {
+                out.truncate(start);
+                report(self.corruption_at(&chunk.place, "chunk begins before its neighbour ends"));
+                continue;
+            }
+            last = out
+                .timestamps
+                .get(start..)
+                .and_then(<[_]>::last)
+                .copied()
+                .or(last);
+        }
+    }
+
+    /// Fills `chunks` with those of a series.
+    fn find(&self, series: u32, walk: &mut Walk, chunks: &mut Vec<ChunkEntry>) -> Result<()> {
+        let page = self.series.page_of(series)?;
+        chunks.clear();
+        self.find_in(page.reader(), series, walk, chunks)
+            .map_err(|malformed| page.corruption(malformed))
+    }
+
+    fn find_in(
+        &self,
+        page: ByteReader<'_>,
+        series: u32,
+        walk: &mut Walk,
+        chunks: &mut Vec<ChunkEntry>,
+    ) -> Result<(), Malformed> {
+        let first_of_page = series - series % RECORDS_PER_PAGE;
+        let left_off = walk.0.take();
+        let left_off = left_off.filter(|(next, _)| (first_of_page..=series).contains(next));
+        let (next, mut records) = match left_off {
+            Some((next, place)) => (next, SeriesRecords::resume(page, place)?),
+            None => (first_of_page, SeriesRecords::new(page, self.base)),
+        };
+        records.skip(series - next)?;
+        records.read(chunks)?;
+        // What follows the last record of a page is the first of the next, where everything begins anew.
+        walk.0 = Some((series + 1, records.place()))
+            .filter(|(next, _)| !next.is_multiple_of(RECORDS_PER_PAGE));
+        Ok(())
+    }
+
     /// Reads the chunk's samples inside `range` to the end of `out`.
-    fn read(&self, chunk: &ChunkEntry, range: TimeRange, out: &mut Samples) -> Result<()> {
+    fn read_chunk(
+        &self,
+        chunk: &ChunkEntry,
+        range: TimeRange,
+        columns: &mut DecodedColumns,
+        out: &mut Samples,
+    ) -> Result<()> {
         match chunk.form {
-            Form::Dense { column, base } => self.read_dense(column, base, &chunk.place, range, out),
+            Form::Dense { column, base } => {
+                let timestamps = self.columns.read(column, range, columns)?;
+                self.read_dense(timestamps, base, &chunk.place, range, out)
+            }
             Form::Gorilla { first, last } => {
                 if !range.overlaps(&TimeRange::closed(first, last)) {
                     return Ok(());
@@ -147,19 +266,14 @@ impl ChunksReader {
 
     fn read_dense(
         &self,
-        column: u32,
+        timestamps: &[Timestamp],
         base: Option<Extent>,
         place: &Place,
         range: TimeRange,
         out: &mut Samples,
     ) -> Result<()> {
-        let Some(column) = self.columns.read(column, range)? else {
-            return Ok(());
-        };
-        let timestamps = column.timestamps.as_slice();
-        let from = timestamps.partition_point(|&timestamp| timestamp < range.start);
-        let to = timestamps.partition_point(|&timestamp| timestamp < range.end);
-        if from >= to {
+        let inside = inside(timestamps, range);
+        if inside.is_empty() {
             return Ok(());
         }
         let start = out.values.len();
@@ -174,31 +288,27 @@ impl ChunksReader {
                 })?;
             }
         }
-        out.values.truncate(start + to);
-        if from > 0 {
-            out.values.drain(start..start + from);
+        out.values.truncate(start + inside.end);
+        if inside.start > 0 {
+            out.values.drain(start..start + inside.start);
         }
-        out.timestamps.extend_from_slice(&timestamps[from..to]);
+        out.timestamps.extend_from_slice(&timestamps[inside]);
         Ok(())
     }
 
     fn read_gorilla(&self, place: &Place, range: TimeRange, out: &mut Samples) -> Result<()> {
         let mut decoded = Samples::default();
         self.with_bytes(place, |bytes| gorilla::decode(bytes, &mut decoded))?;
-        if !is_ascending(&decoded.timestamps) {
+        let is_ascending = decoded
+            .timestamps
+            .is_sorted_by(|before, after| before < after);
+        if !is_ascending {
             return Err(self.corruption_at(place, "timestamps do not ascend"));
         }
-        let from = decoded
-            .timestamps
-            .partition_point(|&timestamp| timestamp < range.start);
-        let to = decoded
-            .timestamps
-            .partition_point(|&timestamp| timestamp < range.end);
-        if from < to {
-            out.timestamps
-                .extend_from_slice(&decoded.timestamps[from..to]);
-            out.values.extend_from_slice(&decoded.values[from..to]);
-        }
+        let inside = inside(&decoded.timestamps, range);
+        out.timestamps
+            .extend_from_slice(&decoded.timestamps[inside.clone()]);
+        out.values.extend_from_slice(&decoded.values[inside]);
         Ok(())
     }
 
@@ -224,111 +334,11 @@ impl ChunksReader {
     }
 }
 
-impl SeriesChunks<'_> {
-    /// Appends the samples inside `range` to `out`. A damaged chunk is left out, the others are read, and the first
-    /// damage is returned.
-    pub(crate) fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
-        let mut first = Ok(());
-        self.read_reporting(range, out, |error| {
-            if first.is_ok() {
-                first = Err(error);
-            }
-        });
-        first
-    }
-
-    /// Reads the newest chunk that has samples inside `range`, and of that all of them; `is_enough` may ask for the
-    /// one before.
-    pub(crate) fn read_latest(
-        &self,
-        range: TimeRange,
-        out: &mut Samples,
-        mut is_enough: impl FnMut(&mut Samples) -> bool,
-    ) -> Result<()> {
-        for chunk in self.entries()?.iter().rev() {
-            out.clear();
-            self.reader.read(chunk, range, out)?;
-            if !out.is_empty() && is_enough(out) {
-                return Ok(());
-            }
-        }
-        out.clear();
-        Ok(())
-    }
-
-    /// Returns the span from the first sample to the last.
-    pub(crate) fn extent(&self) -> Result<TimeRange> {
-        let mut extent: Option<TimeRange> = None;
-        for chunk in self.entries()? {
-            let (first, last) = match chunk.form {
-                Form::Dense { column, .. } => {
-                    let entry = self.reader.columns.entry(column)?;
-                    (entry.first, entry.last)
-                }
-                Form::Gorilla { first, last } => (first, last),
-            };
-            let start = extent.map_or(first, |extent| extent.start);
-            extent = Some(TimeRange::closed(start, last));
-        }
-        // A record has at least one chunk.
-        Ok(extent.unwrap_or(TimeRange::new(0, 0)))
-    }
-
-    fn read_reporting(&self, range: TimeRange, out: &mut Samples, mut report: impl FnMut(Error)) {
-        let entries = match self.entries() {
-            Ok(entries) => entries,
-            Err(error) => return report(error),
-        };
-        let mut last = None;
-        for chunk in &entries {
-            let start = out.len();
-            if let Err(error) = self.reader.read(chunk, range, out) {
-                report(error);
-                continue;
-            }
-            let first = out.timestamps.get(start).copied();
-            if first.is_some() && first <= last {
-                out.truncate(start);
-                report(
-                    self.reader
-                        .corruption_at(&chunk.place, "chunk begins before its neighbour ends"),
-                );
-                continue;
-            }
-            last = out
-                .timestamps
-                .get(start..)
-                .and_then(<[_]>::last)
-                .copied()
-                .or(last);
-        }
-    }
-
-    fn entries(&self) -> Result<Vec<ChunkEntry>> {
-        let mut entries = Vec::with_capacity(1);
-        self.read_entries(&mut entries)
-            .map_err(|malformed| self.page.corruption(malformed))?;
-        Ok(entries)
-    }
-
-    fn read_entries(&self, out: &mut Vec<ChunkEntry>) -> Result<(), Malformed> {
-        let first_of_page = self.series - self.series % RECORDS_PER_PAGE;
-        let left_off = *self.walk.0.lock();
-        let left_off = left_off.filter(|(next, _)| (first_of_page..=self.series).contains(next));
-        let (next, mut records) = match left_off {
-            Some((next, place)) => (next, SeriesRecords::resume(self.page.reader(), place)?),
-            None => (
-                first_of_page,
-                SeriesRecords::new(self.page.reader(), self.reader.base),
-            ),
-        };
-        records.skip(self.series - next)?;
-        records.read(out)?;
-        // What follows the last record of a page is the first of the next, where everything begins anew.
-        *self.walk.0.lock() = Some((self.series + 1, records.place()))
-            .filter(|(next, _)| !next.is_multiple_of(RECORDS_PER_PAGE));
-        Ok(())
-    }
+/// Returns where the timestamps inside `range` are among those of a chunk.
+fn inside(timestamps: &[Timestamp], range: TimeRange) -> Range<usize> {
+    let start = timestamps.partition_point(|&timestamp| timestamp < range.start);
+    let rest = &timestamps[start..];
+    start..start + rest.partition_point(|&timestamp| timestamp < range.end)
 }
 
 /// Opens a file that must have the length that was written.

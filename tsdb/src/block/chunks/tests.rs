@@ -24,9 +24,7 @@ fn write(fs: &SimFs, encoding: ChunkEncoding, series: &[Samples]) -> (ChunksRead
 fn read(reader: &ChunksReader, series: u32, range: TimeRange) -> Samples {
     let mut out = Samples::default();
     reader
-        .chunks_of(series, &Walk::default())
-        .unwrap()
-        .read(range, &mut out)
+        .read(series, range, &mut Reading::default(), &mut out)
         .unwrap();
     out
 }
@@ -193,16 +191,8 @@ fn damaged_base_costs_its_differences_and_is_reported_once() {
     let reader = ChunksReader::open(&fs, Path::new("chunks"), ULID, expected).unwrap();
     for number in 0..4 {
         let mut out = Samples::default();
-        let walk = Walk::default();
-        let chunks = reader.chunks_of(number, &walk);
-        assert_eq!(
-            chunks
-                .unwrap()
-                .read(TimeRange::ALL, &mut out)
-                .unwrap_err()
-                .kind(),
-            ErrorKind::Corruption
-        );
+        let outcome = reader.read(number, TimeRange::ALL, &mut Reading::default(), &mut out);
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corruption);
         assert!(out.is_empty());
     }
     assert_eq!(bits(&read(&reader, 4, TimeRange::ALL)), bits(&series[4]));
@@ -258,20 +248,18 @@ fn long_series_are_split_and_read_back_in_part() {
 }
 
 #[test]
-fn series_are_found_in_any_order_with_a_shared_walk() {
+fn series_are_found_in_any_order_with_one_memory() {
     let series: Vec<_> = (0..200)
         .map(|n| scraped(1 + n % 5, |step| (n * 1000 + step * step) as f64))
         .collect();
     let (reader, _) = write(&SimFs::new(), ChunkEncoding::Dense, &series);
-    let walk = Walk::default();
+    let mut reading = Reading::default();
     let forward = 0..200;
     let jumping = (0..200).map(|n| n * 77 % 200);
     for n in forward.chain((0..200).rev()).chain(jumping) {
         let mut out = Samples::default();
         reader
-            .chunks_of(n, &walk)
-            .unwrap()
-            .read(TimeRange::ALL, &mut out)
+            .read(n, TimeRange::ALL, &mut reading, &mut out)
             .unwrap();
         assert_eq!(bits(&out), bits(&series[n as usize]));
     }
@@ -299,4 +287,85 @@ fn equal_input_makes_equal_files() {
         fs.digest()
     });
     assert_eq!(digests[0], digests[1]);
+}
+
+/// Adds series to a batch in the order of `order`, and writes them in theirs.
+fn write_batch(series: &[Samples], order: &[usize]) -> (ChunksReader, Counts) {
+    let fs = SimFs::new();
+    let path = Path::new("chunks");
+    let mut writer = ChunksWriter::create(&fs, path, ChunkEncoding::Dense, BASE).unwrap();
+    let mut batch = ChunkBatch::new();
+    // What an earlier part left behind does no harm.
+    batch.begin(1);
+    let timestamps = batch.add_timestamps(&[BASE]).unwrap();
+    batch
+        .add(0, timestamps, BatchValues::Floats(&[1.0]))
+        .unwrap();
+    batch.begin(series.len());
+    let mut last: Option<(&[i64], _)> = None;
+    for &rank in order {
+        let samples = &series[rank];
+        let timestamps = match last {
+            Some((of, timestamps)) if of == samples.timestamps => timestamps,
+            _ => batch.add_timestamps(&samples.timestamps).unwrap(),
+        };
+        last = Some((&samples.timestamps, timestamps));
+        let integers: Vec<i64> = samples.values.iter().map(|value| *value as i64).collect();
+        let is_whole = samples
+            .values
+            .iter()
+            .all(|value| value.fract() == 0.0 && value.abs() < 1e15);
+        let values = if is_whole {
+            BatchValues::Decimal(&integers, 0)
+        } else {
+            BatchValues::Floats(&samples.values)
+        };
+        batch.add(rank as u32, timestamps, values).unwrap();
+    }
+    for rank in 0..series.len() {
+        assert!(writer.add_from(&mut batch, rank as u32).unwrap());
+    }
+    let (file, counts) = writer.finish(ULID).unwrap();
+    (ChunksReader::open(&fs, path, ULID, file).unwrap(), counts)
+}
+
+#[test]
+fn batch_gives_the_series_in_order_whatever_the_order_of_their_encoding() {
+    let mut series = example();
+    series.extend(alike(300));
+    series.extend(alike(300));
+    series.push(scraped(5_000, counter));
+    series.push(scraped(300, |step| (step as f64).sqrt()));
+    series.push(later(&series[6]));
+    let upwards: Vec<usize> = (0..series.len()).collect();
+    let downwards: Vec<usize> = upwards.iter().rev().copied().collect();
+    let mixed: Vec<usize> = upwards
+        .iter()
+        .map(|index| index * 7 % series.len())
+        .collect();
+    for order in [upwards, downwards, mixed] {
+        let (reader, counts) = write_batch(&series, &order);
+        assert_reads_back(&reader, &series);
+        assert!(reader.verify().is_empty());
+        assert_eq!(counts.series, series.len() as u64);
+        assert_eq!(
+            counts.samples,
+            series
+                .iter()
+                .map(|samples| samples.len() as u64)
+                .sum::<u64>()
+        );
+        assert!(counts.differences > 0, "{counts:?}");
+    }
+}
+
+#[test]
+fn batch_without_room_for_timestamps_says_so() {
+    let mut batch = ChunkBatch::new();
+    batch.begin(1);
+    let many: Vec<i64> = (0..3 << 20).collect();
+    assert!(batch.add_timestamps(&many).is_some());
+    assert!(batch.add_timestamps(&many).is_none());
+    batch.begin(1);
+    assert!(batch.add_timestamps(&many).is_some());
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use crate::block::FileMeta;
 use crate::chunk::{ChunkEncoding, column, cut, dense, gorilla};
-use crate::encoding::seal;
+use crate::encoding::{crc32, seal};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, Ulid};
 use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::sample::Samples;
 use crate::time::Timestamp;
 
+use super::batch::{BatchColumn, ChunkBatch};
 use super::directory::{
     self, CHUNK_BYTES_MAX, ChunkEntry, ColumnEntry, Extent, Form, Inline, Place, State,
 };
@@ -112,13 +113,73 @@ impl ChunksWriter {
         for (start, end) in split_evenly(timestamps.len(), chunk_samples_max) {
             self.add_chunk(&timestamps[start..end], &values[start..end])?;
         }
+        self.add_record(timestamps.len())
+    }
+
+    /// Writes the chunks of the next series, which `batch` has at `rank`. Tells whether it has any.
+    pub(crate) fn add_from(&mut self, batch: &mut ChunkBatch, rank: u32) -> Result<bool> {
+        self.scratch.entries.clear();
+        let mut samples = 0;
+        for index in batch.chunks_of(rank) {
+            let column = match batch.column_of(index) {
+                BatchColumn::Written(column) => column,
+                BatchColumn::New(timestamps) => {
+                    let column = self.column(timestamps)?;
+                    batch.note_column(index, column);
+                    column
+                }
+            };
+            samples += batch.count_of(index);
+            let (place, base) = self.place(batch, index)?;
+            if batch.is_shared(index) {
+                self.counts.shared_chunks += 1;
+            } else {
+                self.counts.differences += u64::from(base.is_some());
+            }
+            let form = Form::Dense { column, base };
+            self.scratch.entries.push(ChunkEntry { form, place });
+        }
+        if samples == 0 {
+            return Ok(false);
+        }
+        self.add_record(samples)?;
+        Ok(true)
+    }
+
+    /// Returns where a chunk of `batch` is, and its base, both written now unless they were before.
+    fn place(&mut self, batch: &mut ChunkBatch, index: u32) -> Result<(Place, Option<Extent>)> {
+        let base = match batch.base_of(index) {
+            None => None,
+            Some(base) => match self.place(batch, base)?.0 {
+                Place::File(extent) => Some(extent),
+                Place::Inline(_) => unreachable!("a base is longer than what stands inline"),
+            },
+        };
+        let (bytes, offset) = batch.bytes_of(index);
+        if let Some(inline) = Inline::new(bytes) {
+            return Ok((Place::Inline(inline), base));
+        }
+        let len = bytes.len();
+        if let Some(offset) = offset {
+            return Ok((Place::File(Extent { offset, len }), base));
+        }
+        let offset = self.file.offset;
+        self.file.append(bytes)?;
+        self.file.append(&crc32(bytes).to_le_bytes())?;
+        batch.note_offset(index, offset);
+        self.counts.chunk_bytes += self.file.offset - offset;
+        Ok((Place::File(Extent { offset, len }), base))
+    }
+
+    /// Writes what the directory says of a series whose chunks are in [`Scratch::entries`].
+    fn add_record(&mut self, samples: usize) -> Result<()> {
         let (is_first, out) = self.series.begin()?;
         if is_first {
             self.series_state = State::new(self.base);
         }
         directory::put_series(out, &mut self.series_state, &self.scratch.entries);
         self.counts.series += 1;
-        self.counts.samples += timestamps.len() as u64;
+        self.counts.samples += samples as u64;
         self.counts.chunks += self.scratch.entries.len() as u64;
         Ok(())
     }
@@ -333,12 +394,12 @@ const _: () = assert!(CHUNK_BYTES_MAX < 1 << PACKED_LEN_BITS);
 const PACKED_OFFSET_MAX: u64 = u64::MAX >> PACKED_LEN_BITS;
 
 /// Returns the bounds of the fewest parts of at most `max` that together are `len` long and differ by at most one.
-fn split_evenly(len: usize, max: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn split_evenly(len: usize, max: usize) -> impl Iterator<Item = (usize, usize)> {
     let parts = len.div_ceil(max);
     (0..parts).map(move |part| (len * part / parts, len * (part + 1) / parts))
 }
 
-fn are_same_bits(a: &[f64], b: &[f64]) -> bool {
+pub(super) fn are_same_bits(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
 

@@ -19,8 +19,11 @@ pub struct Bases {
     candidates: VecDeque<Candidate>,
     /// Candidates that were forgotten: the number of the first of those that are here.
     forgotten: u32,
-    /// Integers that all candidates hold.
+    /// Integers that all candidates hold, and may hold.
     integers: usize,
+    integers_max: usize,
+    /// How often looking helped, by column.
+    luck: Vec<Luck>,
     /// Numbers of candidates by a hash. A slot goes to whoever comes last, so what is found there must be checked.
     slots: Vec<u32>,
 }
@@ -30,6 +33,31 @@ struct Candidate {
     column: u32,
     place: u64,
     integers: Vec<i64>,
+}
+
+/// How often chunks of a column became differences.
+#[derive(Debug, Clone, Copy, Default)]
+struct Luck {
+    column: u32,
+    seen: u32,
+    tried: u32,
+    won: u32,
+}
+
+impl Luck {
+    /// Tells whether to look for a base of the next chunk of `column`. Where the first chunks have none that is like
+    /// them, and that is most targets, only some of the others are looked at.
+    fn is_worth_a_try(&mut self, column: u32) -> bool {
+        if self.column != column {
+            *self = Self {
+                column,
+                ..Self::default()
+            };
+        }
+        self.seen = self.seen.wrapping_add(1);
+        let is_lucky = self.tried < TRIED_FIRST || self.won >= self.tried / WINS_ONE_IN;
+        is_lucky || self.seen.is_multiple_of(UNLUCKY_TRIED_ONE_IN)
+    }
 }
 
 /// How the integers of a chunk come from those of another.
@@ -72,6 +100,8 @@ impl Default for Bases {
             candidates: VecDeque::new(),
             forgotten: 0,
             integers: 0,
+            integers_max: INTEGERS_MAX,
+            luck: vec![Luck::default(); LUCK_COLUMNS],
             slots: vec![u32::MAX; SLOTS],
         }
     }
@@ -81,6 +111,18 @@ impl Bases {
     /// Returns a memory without chunks.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns a memory without chunks that needs less, because chunks come column by column.
+    pub fn of_columns() -> Self {
+        Self {
+            integers_max: COLUMN_INTEGERS_MAX,
+            ..Self::default()
+        }
+    }
+
+    fn luck(&mut self, column: u32) -> &mut Luck {
+        &mut self.luck[column as usize % LUCK_COLUMNS]
     }
 
     /// Finds the chunk of the same column whose integers make the steps of `integers` smallest when they are taken out.
@@ -118,7 +160,7 @@ impl Bases {
             place,
             integers: integers.to_vec(),
         });
-        while self.integers > INTEGERS_MAX {
+        while self.integers > self.integers_max {
             let Some(oldest) = self.candidates.pop_front() else {
                 break;
             };
@@ -151,6 +193,10 @@ impl Encoder {
         if self.stream.len() < BASE_LEN_MIN {
             return None;
         }
+        if !bases.luck(column).is_worth_a_try(column) {
+            return None;
+        }
+        bases.luck(column).tried += 1;
         if let Some((base, relation)) = bases.find(column, &self.integers) {
             self.differences.clear();
             self.differences.extend(
@@ -168,7 +214,9 @@ impl Encoder {
                     "difference does not give back what it was made of"
                 );
                 *chunk = shorter;
-                return Some(base.place);
+                let place = base.place;
+                bases.luck(column).won += 1;
+                return Some(place);
             }
         }
         bases.add(column, place, &self.integers);
@@ -249,7 +297,22 @@ const RECENT: usize = 16;
 
 const STEPS_SAMPLED: usize = 24;
 
+/// Columns whose luck is known at a time.
+const LUCK_COLUMNS: usize = 4096;
+
+/// Chunks of a column for each of which a base is looked for.
+const TRIED_FIRST: u32 = 16;
+
+/// A column is worth looking at every chunk while so many become differences.
+const WINS_ONE_IN: u32 = 16;
+
+/// Where they do not, every so many-th chunk is looked at: what follows may be of another kind.
+const UNLUCKY_TRIED_ONE_IN: u32 = 32;
+
 /// 16 MiB.
 const INTEGERS_MAX: usize = 2 << 20;
+
+/// 4 MiB: a thousand series with the scrapes of two hours.
+const COLUMN_INTEGERS_MAX: usize = 512 << 10;
 
 const SLOTS: usize = 1 << 16;

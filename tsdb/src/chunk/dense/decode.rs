@@ -65,6 +65,45 @@ pub fn decode_difference(
     })
 }
 
+/// Tells whether a chunk, no difference, holds the values that `integers` are with `exponent` digits behind the point.
+pub fn holds_decimal(bytes: &[u8], integers: &[i64], exponent: u8) -> bool {
+    let mut reader = ByteReader::new(bytes);
+    let power = POWERS[usize::from(exponent)];
+    let mut is_equal = true;
+    let outcome = match reader.u8() {
+        Ok(tag @ (CONSTANT_INTEGER | CONSTANT_BITS)) => {
+            let value = match tag {
+                CONSTANT_INTEGER => reader.varint().map(|integer| integer as f64),
+                _ => reader.u64().map(f64::from_bits),
+            };
+            value.map(|value| {
+                is_equal = integers
+                    .iter()
+                    .all(|&integer| restore(integer, power).to_bits() == value.to_bits());
+            })
+        }
+        Ok(tag) if tag & !DECIMAL_EXPONENT == DECIMAL && tag & DECIMAL_EXPONENT <= exponent => {
+            // Fewer digits mean the same where none of the integers has lost its last bits in a float.
+            let factor = 10i64.pow(u32::from(exponent - (tag & DECIMAL_EXPONENT)));
+            let mut expected = integers;
+            ints::decode(&mut reader, integers.len(), |decoded| {
+                let (these, rest) = expected.split_at(decoded.len());
+                expected = rest;
+                is_equal &= if factor == 1 {
+                    these == &*decoded
+                } else {
+                    (these.iter().zip(&*decoded)).all(|(&integer, &decoded)| {
+                        integer.unsigned_abs() < 1 << 53
+                            && decoded.checked_mul(factor) == Some(integer)
+                    })
+                };
+            })
+        }
+        _ => return false,
+    };
+    outcome.is_ok() && is_equal && reader.expect_end().is_ok()
+}
+
 /// Reads the integers of a chunk that others are the difference to. It is none itself: reading never takes a third.
 fn integers_of(bytes: &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
     let mut reader = ByteReader::new(bytes);

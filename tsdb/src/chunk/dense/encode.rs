@@ -51,6 +51,28 @@ impl Encoder {
         }
     }
 
+    /// Appends a chunk of the values that `integers` are with `exponent` digits behind the point, at most 15. The same
+    /// as [`encode`](Self::encode) of these values, but for exceptions, without looking for what is known.
+    pub fn encode_decimal(&mut self, integers: &[i64], exponent: u8, out: &mut Vec<u8>) {
+        self.stream = 0..0;
+        let Some((&first, rest)) = integers.split_first() else {
+            return;
+        };
+        if rest.iter().all(|&integer| integer == first) {
+            return encode_constant(restore(first, POWERS[usize::from(exponent)]), out);
+        }
+        self.exceptions.clear();
+        self.integers.clear();
+        self.integers.extend_from_slice(integers);
+        let mut exponent = exponent;
+        // A series that once needed more digits is written with as few as it needs here.
+        while exponent > 0 && self.integers.iter().all(|&integer| is_shortened(integer)) {
+            self.integers.iter_mut().for_each(|integer| *integer /= 10);
+            exponent -= 1;
+        }
+        self.write_integers(DECIMAL | exponent, out);
+    }
+
     /// Finds the smallest exponent that reproduces all values but a few bit for bit, and leaves the integers and the
     /// positions of those few behind.
     fn find_decimal(&mut self, values: &[f64]) -> Option<usize> {
@@ -227,6 +249,11 @@ fn encode_constant(value: f64, out: &mut Vec<u8>) {
         out.push(CONSTANT_BITS);
         out.extend_from_slice(&value.to_bits().to_le_bytes());
     }
+}
+
+/// Tells whether an integer with one digit less behind the point is the same value: both have to be exact as floats.
+fn is_shortened(integer: i64) -> bool {
+    integer % 10 == 0 && integer.unsigned_abs() < 1 << 53
 }
 
 /// Chooses the exponent that makes the steps of the integers and the corrections smallest, by a few steps spread over

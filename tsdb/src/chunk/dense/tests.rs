@@ -296,7 +296,8 @@ fn memory_for_bases_is_bounded_and_what_is_forgotten_is_not_found() {
             .collect();
         chunk.clear();
         encoder.encode(&other, &mut chunk);
-        encoder.relate(&mut bases, 8, place, &mut chunk);
+        // Of a column each, for one without luck would not be remembered.
+        encoder.relate(&mut bases, 8 + place as u32, place, &mut chunk);
     }
     chunk.clear();
     encoder.encode(&alike, &mut chunk);
@@ -347,7 +348,96 @@ fn a_damaged_difference_or_base_leads_to_no_panic() {
     }
 }
 
+#[test]
+fn a_column_without_like_chunks_is_looked_at_now_and_then() {
+    let mut values: Vec<Vec<f64>> = (0..400u64)
+        .map(|series| {
+            let step = |index: u64| {
+                let mixed = (series * 1_000 + index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64
+            };
+            (0..240).map(step).collect()
+        })
+        .collect();
+    let alike = values[399]
+        .iter()
+        .map(|value| value + 1.0)
+        .collect::<Vec<_>>();
+    values.extend(vec![alike; 400]);
+    let differences = related(&values)
+        .iter()
+        .filter(|(_, base)| base.is_some())
+        .count();
+    // Not the first of them, but soon enough.
+    assert!((300..400).contains(&differences), "{differences}");
+}
+
+fn decimals(integers: &[i64], exponent: u8) -> Vec<f64> {
+    let power = decimal::POWERS[usize::from(exponent)];
+    integers
+        .iter()
+        .map(|&integer| integer as f64 / power)
+        .collect()
+}
+
+fn encode_decimal(integers: &[i64], exponent: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    Encoder::new().encode_decimal(integers, exponent, &mut out);
+    out
+}
+
+#[test]
+fn integers_take_no_more_digits_than_they_need() {
+    let integers: Vec<i64> = (0..100).map(|index| index * index * 1_000).collect();
+    let bytes = encode_decimal(&integers, 5);
+    assert_eq!(bytes[0], DECIMAL | 2);
+    assert_eq!(bytes, encode(&decimals(&integers, 5)));
+    assert!(holds_decimal(&bytes, &integers, 5));
+}
+
+#[test]
+fn damage_and_other_integers_are_not_what_a_chunk_holds() {
+    let varying: Vec<i64> = (0..200).map(|index| index * index % 977 * 10).collect();
+    for integers in [varying, vec![70; 200], vec![1 << 60; 200]] {
+        let bytes = encode_decimal(&integers, 3);
+        assert!(holds_decimal(&bytes, &integers, 3));
+        assert!(!holds_decimal(&bytes, &integers, 2));
+        assert!(!holds_decimal(&bytes, &integers[1..], 3) || bytes[0] < DECIMAL);
+        let mut other = integers.clone();
+        other[199] += 512;
+        assert!(!holds_decimal(&bytes, &other, 3));
+        each_truncation(&bytes, |cut| assert!(!holds_decimal(cut, &integers, 3)));
+        each_bit_flip(&bytes, |damaged| {
+            let mut out = Vec::new();
+            let is_same = decode(damaged, 200, &mut out).is_ok()
+                && bits(&out) == bits(&decimals(&integers, 3));
+            assert!(is_same || !holds_decimal(damaged, &integers, 3));
+        });
+    }
+}
+
 proptest! {
+    #[test]
+    fn integers_come_back_as_the_values_they_are(
+        first in any::<i64>(),
+        steps in prop::collection::vec(prop_oneof![-9i64..9, -100_000i64..100_000, any::<i64>()], 0..300),
+        tens in 0u32..4,
+        exponent in 0u8..10,
+    ) {
+        let mut integer = first >> 20;
+        let integers: Vec<i64> = steps
+            .iter()
+            .map(|step| {
+                integer = integer.wrapping_add(*step);
+                integer.wrapping_mul(10i64.pow(tens))
+            })
+            .collect();
+        prop_assume!(!integers.is_empty());
+        let bytes = encode_decimal(&integers, exponent);
+        prop_assert!(holds_decimal(&bytes, &integers, exponent));
+        prop_assert_eq!(decode_bits(&bytes, integers.len()), bits(&decimals(&integers, exponent)));
+    }
+
     #[test]
     fn related_values_come_back(values in series_values(300), changes in prop::collection::vec((any::<prop::sample::Index>(), awkward_value()), 0..9)) {
         prop_assume!(!values.is_empty());

@@ -20,10 +20,13 @@ impl Widths {
 
     /// Counts the widths of a block.
     pub(super) fn of(numbers: &[u64]) -> Self {
-        let mut counts = [0; 65];
-        for number in numbers {
-            counts[64 - number.leading_zeros() as usize] += 1;
-        }
+        let any = numbers.iter().fold(0, |any, number| any | number);
+        let (counts, others) = if width(any) < u64::BITS {
+            count(numbers, narrow_width)
+        } else {
+            count(numbers, width)
+        };
+        let counts = std::array::from_fn(|width| counts[width] + others[width]);
         Self {
             counts,
             count: numbers.len(),
@@ -67,6 +70,35 @@ impl Widths {
         }
         best
     }
+}
+
+/// Returns the bits of a number from its highest set one on.
+#[inline(always)]
+fn width(number: u64) -> u32 {
+    u64::BITS - number.leading_zeros()
+}
+
+/// The same of a number below 2^63: with a bit that is always set, zero is no case of its own, which it is on machines
+/// whose instruction leaves it undefined.
+#[inline(always)]
+pub(super) fn narrow_width(number: u64) -> u32 {
+    (number << 1 | 1).ilog2()
+}
+
+/// Counts the numbers of each width, in two parts: adding to a counter that was just written waits for it.
+#[inline(always)]
+fn count(numbers: &[u64], width: impl Fn(u64) -> u32) -> ([u8; 128], [u8; 128]) {
+    // As many counters as need no check of their place.
+    let mut counts = ([0u8; 128], [0u8; 128]);
+    let (pairs, last) = numbers.as_chunks::<2>();
+    for &[one, other] in pairs {
+        counts.0[width(one) as usize % 128] += 1;
+        counts.1[width(other) as usize % 128] += 1;
+    }
+    for &number in last {
+        counts.0[width(number) as usize % 128] += 1;
+    }
+    counts
 }
 
 /// How a block is written.

@@ -11,10 +11,11 @@ mod tests;
 
 pub(super) use decode::decode;
 pub(super) use encode::Encoder;
+pub(crate) use pack::unpack;
 
 /// Numbers of a block. A smaller one pays its header more often, a larger one fits changing widths less well; a position
 /// in it fits a byte.
-const BLOCK_LEN: usize = 128;
+pub(crate) const BLOCK_LEN: usize = 128;
 
 /// What is stored instead of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,9 @@ pub(super) fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
     if width == 0 {
         return;
     }
+    if width <= 16 {
+        return pack_narrow(numbers, width, out);
+    }
     let end = out.len() + packed_len(numbers.len(), width);
     let mask = u64::MAX >> (64 - width);
     let (mut word, mut used) = (0u64, 0);
@@ -33,12 +36,37 @@ pub(super) fn pack(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
     out.truncate(end);
 }
 
+/// Eight numbers fill `width` bytes: four and four of them fit a word each.
+fn pack_narrow(numbers: &[u64], width: u32, out: &mut Vec<u8>) {
+    let mask = u64::MAX >> (64 - width);
+    let end = out.len() + packed_len(numbers.len(), width);
+    let mut add = |group: &[u64; 8]| {
+        let (mut low, mut high) = (0, 0);
+        for index in 0..4 {
+            low |= (group[index] & mask) << (index as u32 * width);
+            high |= (group[index + 4] & mask) << (index as u32 * width);
+        }
+        let both = u128::from(low) | u128::from(high) << (4 * width);
+        let start = out.len();
+        out.extend_from_slice(&both.to_le_bytes());
+        out.truncate(start + width as usize);
+    };
+    let (groups, rest) = numbers.as_chunks::<8>();
+    groups.iter().for_each(&mut add);
+    if !rest.is_empty() {
+        let mut group = [0; 8];
+        group[..rest.len()].copy_from_slice(rest);
+        add(&group);
+    }
+    out.truncate(end);
+}
+
 /// Fills `out` with the numbers at the start of `bytes`, which may go on behind them and must hold
 /// [`packed_len`] bytes at least.
 ///
 /// `width` is at most 64 and `out` no longer than [`super::BLOCK_LEN`].
 #[inline]
-pub(super) fn unpack(bytes: &[u8], width: u32, out: &mut [u64]) {
+pub(crate) fn unpack(bytes: &[u8], width: u32, out: &mut [u64]) {
     let len = packed_len(out.len(), width);
     if bytes.len() >= len + SLACK {
         return unpack_with_slack(bytes, width, out);
@@ -56,39 +84,70 @@ const SLACK: usize = 16;
 fn unpack_with_slack(bytes: &[u8], width: u32, out: &mut [u64]) {
     match width {
         0 => out.fill(0),
-        1..=16 => unpack_narrow(bytes, width, out),
-        17..=57 => unpack_middle(bytes, width, out),
+        1..=32 => KERNELS[width as usize - 1](bytes, out),
+        33..=57 => unpack_middle(bytes, width, out),
         _ => unpack_wide(bytes, width, out),
     }
 }
 
-/// Eight numbers take `width` bytes: two words hold them, for four numbers and the half byte before the second four
-/// are at most 64 bits.
-fn unpack_narrow(bytes: &[u8], width: u32, out: &mut [u64]) {
-    let mask = u64::MAX >> (64 - width);
-    let half = (width * 4 / 8) as usize;
-    let odd = width * 4 % 8;
+/// The same for each width from 1 on: with the width known, so is every shift, and a number takes four instructions.
+static KERNELS: [Kernel; 32] = [
+    unpack_eights::<1>,
+    unpack_eights::<2>,
+    unpack_eights::<3>,
+    unpack_eights::<4>,
+    unpack_eights::<5>,
+    unpack_eights::<6>,
+    unpack_eights::<7>,
+    unpack_eights::<8>,
+    unpack_eights::<9>,
+    unpack_eights::<10>,
+    unpack_eights::<11>,
+    unpack_eights::<12>,
+    unpack_eights::<13>,
+    unpack_eights::<14>,
+    unpack_eights::<15>,
+    unpack_eights::<16>,
+    unpack_eights::<17>,
+    unpack_eights::<18>,
+    unpack_eights::<19>,
+    unpack_eights::<20>,
+    unpack_eights::<21>,
+    unpack_eights::<22>,
+    unpack_eights::<23>,
+    unpack_eights::<24>,
+    unpack_eights::<25>,
+    unpack_eights::<26>,
+    unpack_eights::<27>,
+    unpack_eights::<28>,
+    unpack_eights::<29>,
+    unpack_eights::<30>,
+    unpack_eights::<31>,
+    unpack_eights::<32>,
+];
+
+/// What [`unpack`] does, for one width.
+type Kernel = fn(&[u8], &mut [u64]);
+
+/// Eight numbers take as many bytes as each has bits, so all groups of eight look alike.
+fn unpack_eights<const WIDTH: usize>(bytes: &[u8], out: &mut [u64]) {
+    let mask = u64::MAX >> (64 - WIDTH);
+    let (groups, rest) = out.as_chunks_mut::<8>();
     let mut start = 0;
-    let mut groups = out.chunks_exact_mut(8);
-    for group in &mut groups {
-        let low = word(bytes, start);
-        let high = word(bytes, start + half) >> odd;
-        for index in 0..4 {
-            group[index] = low >> (index as u32 * width) & mask;
-            group[index + 4] = high >> (index as u32 * width) & mask;
+    for group in groups {
+        // The last of the eight is read as a whole word; what may be read behind the numbers leaves room for it.
+        let packed = &bytes[start..start + WIDTH + 8];
+        for (index, number) in group.iter_mut().enumerate() {
+            let bit = index * WIDTH;
+            *number = word(packed, bit / 8) >> (bit % 8) & mask;
         }
-        start += width as usize;
+        start += WIDTH;
     }
-    let rest = groups.into_remainder();
-    let low = word(bytes, start);
-    let high = word(bytes, start + half) >> odd;
-    for (index, number) in rest.iter_mut().enumerate() {
-        let word = if index < 4 { low } else { high };
-        *number = word >> (index as u32 % 4 * width) & mask;
-    }
+    unpack_middle(&bytes[start..], WIDTH as u32, rest);
 }
 
 /// A number and the bits before it in its first byte fit into a word.
+#[inline]
 fn unpack_middle(bytes: &[u8], width: u32, out: &mut [u64]) {
     let mask = u64::MAX >> (64 - width);
     for (index, number) in out.iter_mut().enumerate() {

@@ -97,7 +97,7 @@ fn noise_about_a_level_is_stored_by_its_distance_from_it() {
 fn numbers_of_many_lengths_are_coded_and_come_back() {
     for wide in [8, 20, 56, 57, 58, 63] {
         let mut numbers: Vec<i64> = (0..700)
-            .map(|index| (noise(index) >> (64 - wide) >> (noise(index * 7) % 8)) as i64)
+            .map(|index| (noise(index) >> (64 - wide) >> (noise(index * 7) % (wide / 2))) as i64)
             .collect();
         numbers[350] = 0;
         let bytes = encode(&numbers);

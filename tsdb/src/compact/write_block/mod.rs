@@ -9,7 +9,7 @@ use crate::chunk::ChunkEncoding;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, Ulid};
 use crate::sample::Samples;
-use crate::source::{SeriesCursor, SeriesSource, clamp, merge};
+use crate::source::{SeriesCursor, SeriesSource, merge};
 use crate::time::{TimeRange, Timestamp};
 
 /// What is asked how to go on, after every so many series.
@@ -32,7 +32,7 @@ pub(crate) fn write_block(
     progress: Progress<'_>,
 ) -> Result<Option<Block>> {
     let range = spec.range;
-    let mut cursor = clamp(merge(cursors), range);
+    let mut cursor = merge(cursors);
     let mut writer = BlockWriter::create(fs, blocks_dir, spec)?;
     let mut samples = Samples::default();
     let mut read = 0u64;

@@ -216,6 +216,13 @@ impl LoneStore {
         series.has_samples().then(|| series.clone())
     }
 
+    /// Tells whether a series has lone samples.
+    pub(crate) fn has_samples(&self, slot: u32) -> bool {
+        let stripe = self.stripe(slot);
+        let series = stripe.page(slot).and_then(|page| page.get(slot));
+        series.is_some_and(LoneSeries::has_samples)
+    }
+
     /// Tells whether a series has lone samples or a floor that is not below `boundary`.
     pub(crate) fn is_needed(&self, slot: u32, boundary: Timestamp) -> bool {
         let stripe = self.stripe(slot);

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
-use crate::fs::{AppendFile, Fs, MappedFile};
+use crate::fs::{AppendFile, Fs, MappedFile, ReadFile};
 use crate::piece::{HEADER_BYTES, PieceHeader, PieceView};
 use crate::time::TimeRange;
 
@@ -52,6 +52,35 @@ impl Piece {
         self.with_view(|_view| Ok(()))
     }
 
+    /// Appends the body to `out`, compared with its checksum as far as it was not before. The file is read, not mapped:
+    /// who reads everything once would leave all of it resident.
+    pub(crate) fn read_body(&self, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        out.resize(start + self.header.body_bytes as usize, 0);
+        let body = &mut out[start..];
+        self.file.read_at(body, self.offset)?;
+        let view = PieceView::new(self.header, body);
+        view.and_then(|view| self.compare(view))
+            .map_err(|malformed| self.damaged(malformed))
+    }
+
+    /// Returns the error for a body that does not say what it should.
+    pub(crate) fn damaged(&self, malformed: Malformed) -> Error {
+        let offset = self.offset + malformed.offset as u64;
+        Error::corruption(&self.file.path, offset, malformed.what)
+    }
+
+    /// Compares a body with its checksum unless that was done before.
+    fn compare(&self, view: PieceView<'_>) -> Result<(), Malformed> {
+        // Relaxed: comparing twice does no harm. After a failed sync the system may have put older bytes in the place
+        // of those that were compared, so there every look compares.
+        if !self.is_verified.load(Ordering::Relaxed) || self.is_distrusted() {
+            view.verify()?;
+            self.is_verified.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// Calls `read` with the piece's content.
     pub(crate) fn with_view<T>(
         &self,
@@ -60,23 +89,15 @@ impl Piece {
         let body_bytes = self.header.body_bytes as usize;
         let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
         let body = self::read(&mapped, &self.file.path, self.offset, body_bytes)?;
-        let damaged = |malformed: Malformed| {
-            Error::corruption(
-                &self.file.path,
-                self.offset + malformed.offset as u64,
-                malformed.what,
-            )
-        };
+        let damaged = |malformed| self.damaged(malformed);
         let view = PieceView::new(self.header, &body).map_err(damaged)?;
-        // Relaxed: comparing twice does no harm. After a failed sync the system may have put older bytes in the place
-        // of those that were compared, so there every look compares.
-        if !self.is_verified.load(Ordering::Relaxed) || self.is_distrusted() {
-            view.verify().map_err(damaged)?;
-            self.is_verified.store(true, Ordering::Relaxed);
-        }
+        self.compare(view).map_err(damaged)?;
         read(view).map_err(damaged)
     }
 }
+
+/// The number of what is no file: rows sealed into memory.
+pub(super) const IN_MEMORY: u64 = 0;
 
 /// One file of pieces.
 pub(super) struct PieceFile {
@@ -94,6 +115,8 @@ pub(super) struct PieceFile {
     pub(super) is_named: AtomicBool,
     /// The mapping readers share; it is made anew when the file has grown beyond it.
     pub(super) mapping: Mutex<Option<(u64, MappedFile)>>,
+    /// The file, open to be read by a flush; what was never a file has a mapping for ever.
+    reader: OnceLock<Arc<dyn ReadFile>>,
 }
 
 /// The writing end of a piece file.
@@ -130,6 +153,7 @@ impl PieceFile {
             is_distrusted: AtomicBool::new(false),
             is_named: AtomicBool::new(true),
             mapping: Mutex::new(Some(mapping)),
+            reader: OnceLock::new(),
         }
     }
 
@@ -154,6 +178,7 @@ impl PieceFile {
             is_distrusted: AtomicBool::new(false),
             is_named: AtomicBool::new(false),
             mapping: Mutex::new(None),
+            reader: OnceLock::new(),
         }
     }
 
@@ -166,6 +191,26 @@ impl PieceFile {
     /// Notes that a sync has failed.
     pub(super) fn distrust(&self) {
         self.is_distrusted.store(true, Ordering::Release);
+    }
+
+    /// Fills `buffer` with settled bytes.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        if self.number == IN_MEMORY {
+            let mapped = self.mapped(offset + buffer.len() as u64)?;
+            buffer.copy_from_slice(&read(&mapped, &self.path, offset, buffer.len())?);
+            return Ok(());
+        }
+        let reader = match self.reader.get() {
+            Some(reader) => reader,
+            None => {
+                let opened = self.fs.open_read(&self.path);
+                let opened = opened.map_err(|error| Error::io("open", &self.path, error))?;
+                self.reader.get_or_init(|| opened)
+            }
+        };
+        reader
+            .read_at(buffer, offset)
+            .map_err(|error| Error::io("read", &self.path, error))
     }
 
     /// Returns access to at least the first `len` bytes, which are settled.

@@ -26,7 +26,7 @@ use crate::time::TimeRange;
 
 use super::layout::Layout;
 pub(crate) use file::Piece;
-use file::PieceFile;
+use file::{IN_MEMORY, PieceFile};
 
 const MAGIC: &[u8; 8] = b"TSDBPCE1";
 const FILE_HEADER_BYTES: usize = 8 + 8 + 8 + 4;
@@ -121,7 +121,7 @@ impl PieceFiles {
     ) -> Arc<Piece> {
         let mapping = (bytes.len() as u64, MappedFile::from_bytes(bytes));
         let path = self.dir.join("memory");
-        let file = PieceFile::closed(0, range, path, Arc::clone(&self.fs), mapping);
+        let file = PieceFile::closed(IN_MEMORY, range, path, Arc::clone(&self.fs), mapping);
         Arc::new(Piece {
             header,
             layout: Arc::clone(layout),

@@ -8,6 +8,7 @@ use super::page::{PER_PAGE, write_entities, write_values};
 use super::set::SetRef;
 use crate::error::{Error, Result};
 use crate::index::interner::{Dictionary, Entities, METRIC_LABEL};
+use crate::index::memory::MemIndex;
 use crate::index::postings::Postings;
 use crate::labels::{Labels, METRIC_NAME};
 
@@ -21,6 +22,14 @@ pub struct IndexWriter {
     last: Option<Labels>,
     last_entity: u32,
     series: u32,
+    translated: Translated,
+}
+
+/// What ids of an index in memory are here, plus one; 0 for those not met yet.
+#[derive(Debug, Default)]
+struct Translated {
+    metrics: Vec<u32>,
+    entities: Vec<u32>,
 }
 
 impl Default for IndexWriter {
@@ -38,6 +47,7 @@ impl IndexWriter {
             last: None,
             last_entity: 0,
             series: 0,
+            translated: Translated::default(),
         }
     }
 
@@ -55,13 +65,49 @@ impl IndexWriter {
         }
         let entity = self.entity(labels);
         let metric = self.dictionary.intern_value(METRIC_LABEL, labels.metric());
+        self.last = Some(labels.clone());
+        Ok(self.add_pair(metric, entity))
+    }
+
+    /// Adds the series in a slot of `index`, in the order in which [`MemIndex::select`] gives slots, and returns its
+    /// ordinal. Texts are looked at only where a metric or an entity is new. A writer takes series in this way only,
+    /// of one index, from which no series goes meanwhile.
+    pub fn add_from(&mut self, index: &MemIndex, slot: u32) -> u32 {
+        debug_assert!(
+            self.is_behind(&index.labels(slot)),
+            "series come in label order"
+        );
+        let (metric_there, entity_there) = index.ids(slot);
+        let known = |ids: &[u32], id: u32| ids.get(id as usize).and_then(|id| id.checked_sub(1));
+        let entity = known(&self.translated.entities, entity_there).unwrap_or_else(|| {
+            let entity = self.entity(&index.labels(slot));
+            note(&mut self.translated.entities, entity_there, entity);
+            entity
+        });
+        let metric = known(&self.translated.metrics, metric_there).unwrap_or_else(|| {
+            let metric = self
+                .dictionary
+                .intern_value(METRIC_LABEL, index.metric_of(slot));
+            note(&mut self.translated.metrics, metric_there, metric);
+            metric
+        });
+        self.add_pair(metric, entity)
+    }
+
+    /// Remembers the labels, and tells whether they come behind those before. Checks that cost as much as they find.
+    fn is_behind(&mut self, labels: &Labels) -> bool {
+        let is_behind = self.last.as_ref().is_none_or(|last| last < labels);
+        self.last = Some(labels.clone());
+        is_behind
+    }
+
+    fn add_pair(&mut self, metric: u32, entity: u32) -> u32 {
         self.dictionary.add_entity(metric, entity);
         self.entities.add_series(entity);
         self.last_entity = entity;
-        self.last = Some(labels.clone());
         let ordinal = self.series;
         self.series += 1;
-        Ok(ordinal)
+        ordinal
     }
 
     fn entity(&mut self, labels: &Labels) -> u32 {
@@ -120,6 +166,14 @@ impl IndexWriter {
         output.flush()?;
         Ok(output.offset)
     }
+}
+
+fn note(ids: &mut Vec<u32>, id: u32, translated: u32) {
+    let place = id as usize;
+    if ids.len() <= place {
+        ids.resize(place + 1, 0);
+    }
+    ids[place] = translated + 1;
 }
 
 /// Everything renumbered: labels and values in the order of their texts, entities in label order.

@@ -145,6 +145,26 @@ impl Dictionary {
         self.heap_bytes += value.entities.heap_bytes() + label.entities.heap_bytes();
     }
 
+    /// Adds `entity` to the set of a metric, and, with its first series, to that of all entities.
+    #[inline]
+    pub(crate) fn add_series(&mut self, metric: u32, entity: u32, is_first: bool) {
+        if is_first {
+            self.add_to_all(entity);
+        }
+        let value = &mut self.values[metric];
+        self.heap_bytes -= value.entities.heap_bytes();
+        value.entities.insert(entity);
+        self.heap_bytes += value.entities.heap_bytes();
+    }
+
+    /// Adds `entity` to the set of all entities.
+    pub(crate) fn add_to_all(&mut self, entity: u32) {
+        let label = &mut self.labels[METRIC_LABEL];
+        self.heap_bytes -= label.entities.heap_bytes();
+        label.entities.insert(entity);
+        self.heap_bytes += label.entities.heap_bytes();
+    }
+
     /// Takes `entity` out of the set of the value, and drops the value with the last one.
     pub(crate) fn remove_entity(&mut self, id: u32, entity: u32) {
         let value = &mut self.values[id];

@@ -100,10 +100,12 @@ impl Entities {
         id
     }
 
-    /// Counts one more series of the entity.
+    /// Counts one more series of the entity; tells whether it is the first.
     #[inline]
-    pub(crate) fn add_series(&mut self, id: u32) {
-        self.slab[id].series += 1;
+    pub(crate) fn add_series(&mut self, id: u32) -> bool {
+        let series = &mut self.slab[id].series;
+        *series += 1;
+        *series == 1
     }
 
     /// Counts one series less, and drops the entity with the last one.

@@ -3,18 +3,22 @@
 //! A series has a slot, which stays the same while the series exists. A slot that was given back is given out again,
 //! so slots stay dense and whoever keeps something per slot can use plain pages.
 //!
-//! 1. [`MemIndex::insert`] hashes the labels beside the metric name once and finds their entity, or interns it.
+//! 1. [`MemIndex::look_up`] hashes the labels beside the metric name once and finds their entity;
+//!    [`MemIndex::insert_wanted`] goes on from what that found, and interns what is new.
 //! 2. A table in shards maps (metric, entity) to the slot; the slot's page maps back. Together 17 bytes per series.
 //! 3. [`MemIndex::select`] takes metrics and entities from the common algorithm, sorts each of them once, and looks
 //!    every pair up in the table.
 
+mod insert;
 mod order;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use super::interner::{Dictionary, Entities, IdTable, METRIC_LABEL, Slab};
-use crate::labels::{Labels, METRIC_NAME};
+use super::interner::{Dictionary, Entities, IdTable, Slab};
+use crate::labels::Labels;
+
+pub use insert::{Insertion, NO_ENTITY};
 
 /// Finds series by their labels and by matchers; in memory, for label sets that come and go.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct MemIndex {
     entities: Entities,
     series: Slab<Series>,
     table: IdTable,
+    /// Grows with each removal: what was found before may be gone.
+    generation: u64,
 }
 
 /// What a slot stands for.
@@ -45,24 +51,6 @@ impl Default for Series {
     }
 }
 
-/// The answer to [`MemIndex::insert`]: the slot, and whether the series is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Insertion {
-    /// The series was there.
-    Known(u32),
-    /// The series was added.
-    New(u32),
-}
-
-impl Insertion {
-    /// Returns the slot of the series.
-    pub fn slot(self) -> u32 {
-        match self {
-            Self::Known(slot) | Self::New(slot) => slot,
-        }
-    }
-}
-
 impl Default for MemIndex {
     fn default() -> Self {
         Self::new()
@@ -77,58 +65,8 @@ impl MemIndex {
             entities: Entities::default(),
             series: Slab::default(),
             table: IdTable::default(),
+            generation: 0,
         }
-    }
-
-    /// Returns the slot of the series with `labels`.
-    pub fn get(&self, labels: &Labels) -> Option<u32> {
-        self.get_pairs(labels.iter())
-    }
-
-    /// Returns the slot of the series with these labels, which are sorted by name and have no empty values.
-    pub fn get_pairs<'a>(
-        &self,
-        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Option<u32> {
-        let labels = entity_labels(&pairs);
-        let hash = Entities::hash(&self.dictionary, labels.clone());
-        let entity = self.entities.find(&self.dictionary, hash, &labels)?;
-        let metric = self
-            .dictionary
-            .find_value(METRIC_LABEL, metric_name(pairs))?;
-        self.find(Series { metric, entity })
-    }
-
-    /// Returns the slot of the series with `labels`; adds the series if there is none.
-    pub fn insert(&mut self, labels: &Labels) -> Insertion {
-        self.insert_pairs(labels.iter())
-    }
-
-    /// Like [`Self::insert`], for labels that are sorted by name, without repetition and without empty values.
-    pub fn insert_pairs<'a>(
-        &mut self,
-        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Insertion {
-        let labels = entity_labels(&pairs);
-        let hash = Entities::hash(&self.dictionary, labels.clone());
-        let entity = match self.entities.find(&self.dictionary, hash, &labels) {
-            Some(entity) => entity,
-            None => self.entities.insert(&mut self.dictionary, hash, labels),
-        };
-        let metric = self
-            .dictionary
-            .intern_value(METRIC_LABEL, metric_name(pairs));
-        let series = Series { metric, entity };
-        if let Some(slot) = self.find(series) {
-            return Insertion::Known(slot);
-        }
-        self.dictionary.add_entity(metric, entity);
-        self.entities.add_series(entity);
-        let slot = self.series.insert(series);
-        let slots = &self.series;
-        self.table
-            .insert(series.hash(), slot, |slot| slots[slot].hash());
-        Insertion::New(slot)
     }
 
     /// Removes the series in `slot`, and with it every text and entity that no other series has.
@@ -138,6 +76,7 @@ impl MemIndex {
     /// Panics if there is no series in the slot: its owner removed it before.
     pub fn remove(&mut self, slot: u32) {
         let series = *self.series_in(slot);
+        self.generation += 1;
         self.series.remove(slot);
         self.table.remove(series.hash(), slot);
         self.dictionary.remove_entity(series.metric, series.entity);
@@ -152,14 +91,41 @@ impl MemIndex {
     /// Panics if there is no series in the slot.
     pub fn labels(&self, slot: u32) -> Labels {
         let series = self.series_in(slot);
-        let metric = self.metric_of(slot);
-        let labels = || {
-            self.entities.values(series.entity).iter().map(|id| {
-                let value = self.dictionary.value(*id);
-                (&*self.dictionary.label(value.label).name, &*value.text)
-            })
-        };
-        super::pack(metric, labels)
+        super::pack(self.metric_of(slot), || self.entity_labels(series.entity))
+    }
+
+    /// Returns the metric and the entity of the series in `slot`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series in the slot.
+    pub fn parts(&self, slot: u32) -> (u32, u32) {
+        let series = self.series_in(slot);
+        (series.metric, series.entity)
+    }
+
+    /// Returns the name of a metric that a series has.
+    pub fn metric_text(&self, metric: u32) -> &str {
+        &self.dictionary.value(metric).text
+    }
+
+    /// Walks the labels of an entity that a series has, in order of name.
+    pub fn entity_labels(&self, entity: u32) -> impl Iterator<Item = (&str, &str)> {
+        self.entities.values(entity).iter().map(|id| {
+            let value = self.dictionary.value(*id);
+            (&*self.dictionary.label(value.label).name, &*value.text)
+        })
+    }
+
+    /// Returns the ids of the metric and the entity of the series in `slot`: the same ids are the same texts as long as
+    /// no series is removed.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series in the slot.
+    pub(in crate::index) fn ids(&self, slot: u32) -> (u32, u32) {
+        let series = self.series_in(slot);
+        (series.metric, series.entity)
     }
 
     /// Returns the metric name of the series in `slot`; empty when it has none.
@@ -211,17 +177,4 @@ impl Series {
             u128::from(ids ^ 0x243f_6a88_85a3_08d3) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
         product as u64 ^ (product >> 64) as u64
     }
-}
-
-fn entity_labels<'a, P>(pairs: &P) -> impl Iterator<Item = (&'a str, &'a str)> + Clone + use<'a, P>
-where
-    P: Iterator<Item = (&'a str, &'a str)> + Clone,
-{
-    pairs.clone().filter(|(name, _)| *name != METRIC_NAME)
-}
-
-fn metric_name<'a>(mut pairs: impl Iterator<Item = (&'a str, &'a str)>) -> &'a str {
-    pairs
-        .find(|(name, _)| *name == METRIC_NAME)
-        .map_or("", |(_, value)| value)
 }

@@ -115,7 +115,7 @@ pub fn row(data: &[u8]) {
         view.invert(&mut state);
         view.for_each_absent(|position| assert!(position < n));
         view.for_each_stale(|position| assert!(position < n));
-        view.for_each_change(|position, _| assert!(position < n));
+        view.for_each_other_change(|position, _| assert!(position < n));
         (0..n).for_each(|position| any((view.has(position), view.is_stale(position))));
     }
     let mut encoder = RowEncoder::default();

@@ -11,10 +11,14 @@
 mod database;
 mod formats;
 mod input;
+#[cfg(feature = "remote-write")]
+mod remote;
 mod stores;
 
 pub use database::{lone_file, operations};
 pub use formats::{column, dense, frame, gorilla, piece, row, selector, tombstones};
+#[cfg(feature = "remote-write")]
+pub use remote::{read_request, write_body, write_request};
 pub use stores::{block, checkpoint, index, log, series_store};
 
 /// A body: takes any bytes.
@@ -37,4 +41,12 @@ pub const TARGETS: [(&str, Body); 15] = [
     ("selector", selector),
     ("lone_file", lone_file),
     ("operations", operations),
+];
+
+/// The targets of what other machines send.
+#[cfg(feature = "remote-write")]
+pub const REMOTE_TARGETS: [(&str, Body); 3] = [
+    ("write_request", write_request),
+    ("write_body", write_body),
+    ("read_request", read_request),
 ];

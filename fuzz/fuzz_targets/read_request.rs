@@ -1,0 +1,5 @@
+#![cfg_attr(fuzzing, no_main)]
+
+include!("target.rs");
+
+target!(read_request);

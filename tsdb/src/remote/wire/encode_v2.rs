@@ -1,0 +1,165 @@
+//! Building `io.prometheus.write.v2.Request`.
+
+use super::put::{put_header, put_sample, samples_len};
+use super::symbols::Symbols;
+use crate::encoding::put_uvarint;
+use crate::sample::Sample;
+
+/// A text of the request that is being built; means nothing in the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolRef(pub(super) u32);
+
+/// Builds requests of remote write 2.0, one after the other in the same memory.
+///
+/// The labels of neighbours are compared before anything is hashed: series of one target, pushed in a row, cost one look
+/// into the table of symbols for each label that differs from the series before.
+///
+/// ```
+/// use tsdb::remote::wire::{EncoderV2, Message, WriteRequest};
+/// use tsdb::{Labels, Sample};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut encoder = EncoderV2::new();
+/// for metric in ["up", "scrape_duration_seconds"] {
+///     let labels = Labels::from_pairs([("__name__", metric), ("job", "node"), ("instance", "a:9100")])?;
+///     encoder.push(&labels, &[Sample { timestamp: 1_795_334_160_000, value: 1.0 }]);
+/// }
+/// let request = WriteRequest::parse(Message::V2, encoder.message())?;
+/// assert_eq!(request.totals().series, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct EncoderV2 {
+    symbols: Symbols,
+    series: Vec<u8>,
+    /// Names and values of the series before, by number.
+    previous: Vec<(SymbolRef, SymbolRef)>,
+    present: Vec<(SymbolRef, SymbolRef)>,
+    refs: Vec<u8>,
+    message: Vec<u8>,
+}
+
+impl std::fmt::Debug for EncoderV2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EncoderV2")
+            .field("symbols", &self.symbols.len())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EncoderV2 {
+    /// Returns an encoder of an empty request.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets the request and its symbols and keeps the memory.
+    pub fn clear(&mut self) {
+        self.symbols.clear();
+        self.series.clear();
+        self.previous.clear();
+    }
+
+    /// Adds a series with its samples, oldest first. The labels are sorted by name, and a series is pushed once in a
+    /// request: receivers may refuse what is not.
+    pub fn push<'l>(
+        &mut self,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        samples: &[Sample],
+    ) {
+        self.present.clear();
+        let mut at = 0;
+        for (name, value) in labels {
+            let label = match self.neighbour(at, name) {
+                Some((index, (known_name, known_value))) => {
+                    at = index + 1;
+                    let is_same = self.symbols.text(known_value.0) == value.as_bytes();
+                    let value = if is_same {
+                        known_value
+                    } else {
+                        self.symbols.intern(value)
+                    };
+                    (known_name, value)
+                }
+                None => (self.symbols.intern(name), self.symbols.intern(value)),
+            };
+            self.present.push(label);
+        }
+        std::mem::swap(&mut self.previous, &mut self.present);
+        self.refs.clear();
+        for (name, value) in &self.previous {
+            put_uvarint(&mut self.refs, u64::from(name.0));
+            put_uvarint(&mut self.refs, u64::from(value.0));
+        }
+        self.put_series(samples);
+    }
+
+    /// Returns the label `name` of the series before, if it is the next one there or the one behind that.
+    #[inline]
+    fn neighbour(&self, at: usize, name: &str) -> Option<(usize, (SymbolRef, SymbolRef))> {
+        (at..self.previous.len().min(at + 2))
+            .map(|index| (index, self.previous[index]))
+            .find(|(_, (known, _))| self.symbols.text(known.0) == name.as_bytes())
+    }
+
+    /// Returns the symbol of a text, for [`Self::push_symbols`].
+    pub fn symbol(&mut self, text: &str) -> SymbolRef {
+        self.symbols.intern(text)
+    }
+
+    /// Adds a series whose labels are symbols already: for who keeps those of many series for a request.
+    pub fn push_symbols(
+        &mut self,
+        labels: impl IntoIterator<Item = (SymbolRef, SymbolRef)>,
+        samples: &[Sample],
+    ) {
+        self.refs.clear();
+        for (name, value) in labels {
+            put_uvarint(&mut self.refs, u64::from(name.0));
+            put_uvarint(&mut self.refs, u64::from(value.0));
+        }
+        self.put_series(samples);
+    }
+
+    #[inline]
+    fn put_series(&mut self, samples: &[Sample]) {
+        let refs_len = match self.refs.len() {
+            0 => 0,
+            len => 1 + super::put::varint_len(len as u64) + len,
+        };
+        put_header(
+            &mut self.series,
+            TIMESERIES,
+            refs_len + samples_len(samples),
+        );
+        super::put_bytes(&mut self.series, LABELS_REFS, &self.refs);
+        for sample in samples {
+            put_sample(&mut self.series, *sample);
+        }
+    }
+
+    /// Returns the bytes of the message so far, before compression.
+    pub fn size(&self) -> usize {
+        self.symbols.fields().len() + self.series.len()
+    }
+
+    /// Tells whether no series was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// Returns the message; symbols stand before series. More may be pushed afterwards.
+    pub fn message(&mut self) -> &[u8] {
+        self.message.clear();
+        self.message.extend_from_slice(self.symbols.fields());
+        self.message.extend_from_slice(&self.series);
+        &self.message
+    }
+}
+
+/// `Request.timeseries`.
+const TIMESERIES: u8 = 5;
+/// `TimeSeries.labels_refs`.
+const LABELS_REFS: u8 = 1;
