@@ -211,10 +211,7 @@ fn growth(report: &Report) -> Option<Plot> {
 
 fn shapes(report: &Report) -> Option<Plot> {
     let mut diagrams = Vec::new();
-    for (name, by) in [
-        ("GROUP", "series a target"),
-        ("CHURN", "replaced, in 100,000 a scrape"),
-    ] {
+    for (name, by) in [("GROUP", "target"), ("CHURN", "churn")] {
         for (title, of) in FIGURES
             .iter()
             .filter(|(title, _)| !title.starts_with("create"))
@@ -226,7 +223,7 @@ fn shapes(report: &Report) -> Option<Plot> {
     }
     panels(
         "shapes.svg",
-        "Cost by size of targets and by churn, 100 k series",
+        "Cost by series of a target, and by churn (replaced of 100,000 at each scrape); 100 k series",
         &diagrams,
     )
 }
