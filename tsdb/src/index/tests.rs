@@ -7,7 +7,7 @@ use proptest::sample::{Index, select as one_of};
 
 use super::{Cardinality, Count, IndexReader, IndexWriter, MemIndex};
 use crate::fs::MappedFile;
-use crate::labels::{Labels, MatchOp, Matcher};
+use crate::labels::{Labels, MatchOp, Matcher, SeriesLabels};
 
 /// Forty metrics of each of sixty pods a node, ten labels each.
 pub(super) fn cluster() -> impl Iterator<Item = Labels> {
@@ -228,6 +228,13 @@ fn memory_agrees(memory: &MemIndex, series: &BTreeSet<Labels>, queries: &[Vec<Ma
             found.iter().eq(expected.iter().copied()),
             "{matchers:?}: {found:?} instead of {expected:?}"
         );
+        let shared = memory.series_labels(&memory.select(matchers));
+        assert!(
+            shared
+                .iter()
+                .map(SeriesLabels::to_labels)
+                .eq(found.iter().cloned())
+        );
         assert_eq!(
             memory.label_names(matchers),
             names_of(&expected),
@@ -260,6 +267,16 @@ fn disk_agrees(disk: &IndexReader, series: &BTreeSet<Labels>, queries: &[Vec<Mat
         assert!(
             found.iter().eq(expected.iter().copied()),
             "{matchers:?}: {found:?} instead of {expected:?}"
+        );
+        let mut series = disk.find(matchers).unwrap();
+        let shared: Vec<(u32, Labels)> = std::iter::from_fn(|| series.next(disk).unwrap())
+            .map(|(ordinal, labels)| (ordinal, labels.to_labels()))
+            .collect();
+        let ordinals = disk.select(matchers).unwrap();
+        assert_eq!(
+            shared,
+            ordinals.into_iter().zip(found).collect::<Vec<_>>(),
+            "{matchers:?}"
         );
         assert_eq!(
             disk.label_names(matchers).unwrap(),

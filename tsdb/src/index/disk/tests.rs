@@ -182,6 +182,23 @@ fn is_right_or_fails(
             Ok(found) => assert_eq!(&found, expected),
             Err(_) => errors += 1,
         }
+        let Ok(mut found) = index.find(matchers) else {
+            errors += 1;
+            continue;
+        };
+        loop {
+            match found.next(&index) {
+                Ok(None) => break,
+                // A damaged place in the index costs series, it does not make others of them.
+                Ok(Some((ordinal, labels))) => {
+                    assert!(expected.contains(&ordinal));
+                    if let Some(right) = series.get(ordinal as usize) {
+                        assert!(labels == *right, "{labels} instead of {right}");
+                    }
+                }
+                Err(_) => errors += 1,
+            }
+        }
     }
     errors
 }
