@@ -1,9 +1,10 @@
 //! What does the commit of one scrape cost: a thousand known series by reference, from staging to visible, the log
-//! written and not synced? And what does the first scrape, which makes the series?
+//! written and not synced? What does a commit of as many samples with timestamps of their own? And what does the first
+//! scrape, which makes the series?
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tsdb_bench::cluster::{Shape, TARGET_SERIES};
-use tsdb_bench::scraper::{START_MS, Scraper, open};
+use tsdb_bench::scraper::{Lone, START_MS, Scraper, open};
 use tsdb_bench::scratch::Scratch;
 
 fn bench(criterion: &mut Criterion) {
@@ -17,6 +18,13 @@ fn bench(criterion: &mut Criterion) {
         bencher.iter(|| scraper.scrape(1).expect("a commit"));
     });
     drop((scraper, db));
+    let scratch = Scratch::new().expect("a directory");
+    let db = open(scratch.path()).expect("a database");
+    let mut lone = Lone::new(&db, TARGET_SERIES, Shape::new(START_MS)).expect("new series");
+    group.bench_function("lone", |bencher| {
+        bencher.iter(|| lone.commit().expect("a commit"));
+    });
+    drop((lone, db));
     group.bench_function("first_scrape", |bencher| {
         let new = || {
             let scratch = Scratch::new().expect("a directory");

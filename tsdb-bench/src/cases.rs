@@ -1,6 +1,6 @@
 //! The selections that are measured, and how many series each finds.
 
-use tsdb::{Labels, Matcher, parse_selector};
+use tsdb::{Matcher, SeriesLabels, parse_selector};
 
 /// One set of matchers.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,7 @@ pub struct LabelsChecksum {
 
 impl LabelsChecksum {
     /// Adds a series.
-    pub fn add(&mut self, labels: &Labels) {
+    pub fn add(&mut self, labels: &SeriesLabels) {
         self.found += 1;
         for (name, value) in labels {
             let last = value.as_bytes().last().copied().unwrap_or_default();

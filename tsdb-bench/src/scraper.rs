@@ -100,15 +100,66 @@ impl Scraper {
     }
 
     fn commit(&mut self, expected: usize) -> Result<()> {
-        let commit = self.appender.commit()?;
-        if commit.accepted == expected as u64 {
-            return Ok(());
-        }
-        Err(format!(
-            "{} of {expected} samples were taken: {:?}",
-            commit.accepted,
-            commit.rejected.first()
-        )
-        .into())
+        commit(&mut self.appender, expected)
     }
+}
+
+/// Appends samples of one target that have timestamps of their own, so that nothing is a scrape.
+#[derive(Debug)]
+pub struct Lone {
+    shape: Shape,
+    appender: Appender,
+    series: Vec<SeriesRef>,
+    walk: Walk,
+    values: Vec<f64>,
+    next: u64,
+}
+
+impl Lone {
+    /// Makes the first `count` series, with a sample each.
+    pub fn new(db: &Db, count: u64, shape: Shape) -> Result<Self> {
+        let mut lone = Self {
+            shape,
+            appender: db.appender()?,
+            series: Vec::new(),
+            walk: Walk::new(0, count as usize, shape.values),
+            values: vec![0.0; count as usize],
+            next: 1,
+        };
+        lone.walk.scrape(0, &mut lone.values);
+        for (series, value) in (0..).zip(&lone.values) {
+            let pod = Pod::new(series / METRICS);
+            let labels = Labels::from_pairs(pod.labels(&metric(series % METRICS)))?;
+            let timestamp = shape.due(0) + series as i64;
+            lone.series
+                .push(lone.appender.append(&labels, timestamp, *value)?);
+        }
+        commit(&mut lone.appender, lone.values.len())?;
+        Ok(lone)
+    }
+
+    /// Appends a sample to each series, in one commit.
+    pub fn commit(&mut self) -> Result<()> {
+        self.walk.scrape(self.next, &mut self.values);
+        let due = self.shape.due(self.next);
+        for ((place, series), value) in (0..).zip(&self.series).zip(&self.values) {
+            self.appender.append_ref(*series, due + place, *value)?;
+        }
+        self.next += 1;
+        commit(&mut self.appender, self.values.len())
+    }
+}
+
+/// Commits; everything staged must be taken.
+fn commit(appender: &mut Appender, expected: usize) -> Result<()> {
+    let commit = appender.commit()?;
+    if commit.accepted == expected as u64 {
+        return Ok(());
+    }
+    Err(format!(
+        "{} of {expected} samples were taken: {:?}",
+        commit.accepted,
+        commit.rejected.first()
+    )
+    .into())
 }

@@ -43,7 +43,7 @@ async fn main() -> Result<(), AnyError> {
         found
             .map(|series| {
                 series
-                    .and_then(|series| Ok((series.labels().clone(), series.samples()?.len())))
+                    .and_then(|series| Ok((series.labels().to_labels(), series.samples()?.len())))
                     .map_err(AnyError::from)
             })
             .collect()

@@ -127,7 +127,7 @@ pub use db::{
 };
 pub use error::{Error, ErrorKind, Rejection, Result};
 pub use index::{Cardinality, Count};
-pub use labels::{Labels, MatchOp, Matcher, parse_selector};
+pub use labels::{Labels, MatchOp, Matcher, SeriesLabels, parse_selector};
 pub use query::{Chunk, LatestSample, Querier, Series, SeriesSet};
 pub use sample::{Sample, Samples, is_stale, stale_marker};
 pub use ship::{DropReason, Position, Progress, SHARDS_MAX, SpoolBatch, SpooledSample, shard_of};

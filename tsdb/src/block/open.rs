@@ -13,7 +13,7 @@ use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::fs::names::{self, BlockStage};
 use crate::fs::{Fs, MappedFile, Ulid, remove_tree, replace};
-use crate::index::{Cardinality, IndexReader, LabelReader};
+use crate::index::{Cardinality, IndexReader};
 use crate::labels::Matcher;
 use crate::time::TimeRange;
 use crate::tombstone::Tombstones;
@@ -184,14 +184,18 @@ impl Block {
     /// Reads the labels of every series and every set of the index.
     fn verify_index(&self) -> Vec<Error> {
         let mut damaged: Vec<Error> = Vec::new();
-        let mut reader = LabelReader::default();
-        for ordinal in 0..self.index.series_count() {
-            // Many series need the same damaged unit; it is one.
-            if let Err(error) = reader.labels(&self.index, ordinal)
-                && damaged.iter().all(|known| known.offset() != error.offset())
-            {
-                damaged.push(error);
-            }
+        match self.index.find(&[]) {
+            Ok(mut found) => loop {
+                match found.next(&self.index) {
+                    Ok(None) => break,
+                    // Many series need the same damaged unit; it is one.
+                    Err(error) if damaged.iter().all(|known| known.offset() != error.offset()) => {
+                        damaged.push(error);
+                    }
+                    Ok(Some(_)) | Err(_) => {}
+                }
+            },
+            Err(error) => damaged.push(error),
         }
         if let Err(error) = self.index.cardinality(&mut Cardinality::new(1))
             && damaged.iter().all(|known| known.offset() != error.offset())

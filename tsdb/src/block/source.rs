@@ -1,13 +1,12 @@
 //! A block read like any other source of series.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::block::Block;
 use crate::block::chunks::Readings;
 use crate::error::Result;
-use crate::index::{Cardinality, LabelReader};
+use crate::index::{Cardinality, Found};
 use crate::labels::Matcher;
 use crate::sample::{Sample, Samples};
 use crate::source::{SeriesCursor, SeriesData, SeriesSource, SourceSeries};
@@ -21,24 +20,17 @@ pub(crate) struct BlockSource(pub(crate) Arc<Block>);
 impl SeriesSource for BlockSource {
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesCursor>> {
         let block = &self.0;
-        let series = if !range.overlaps(&block.meta().range) {
-            Ordinals::All(0..0)
-        } else if matchers.is_empty() {
-            // A compaction reads everything: a list would take memory in proportion to the series.
-            Ordinals::All(0..block.index.series_count())
+        let found = if range.overlaps(&block.meta().range) {
+            Some(block.index.find(matchers)?)
         } else {
-            Ordinals::These(block.index.select(matchers)?.into_iter())
+            None
         };
         let view = Arc::new(View {
             tombstones: block.tombstones(),
             block: block.clone(),
             readings: Readings::default(),
         });
-        Ok(Box::new(BlockCursor {
-            view,
-            series,
-            labels: LabelReader::default(),
-        }))
+        Ok(Box::new(BlockCursor { view, found }))
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
@@ -76,26 +68,18 @@ struct View {
 
 struct BlockCursor {
     view: Arc<View>,
-    series: Ordinals,
-    labels: LabelReader,
-}
-
-/// Positions of series in label order.
-enum Ordinals {
-    All(Range<u32>),
-    These(std::vec::IntoIter<u32>),
+    /// `None` where nothing of the block is asked for.
+    found: Option<Found>,
 }
 
 impl SeriesCursor for BlockCursor {
     fn next(&mut self) -> Result<Option<SourceSeries>> {
-        let next = match &mut self.series {
-            Ordinals::All(range) => range.next(),
-            Ordinals::These(list) => list.next(),
-        };
-        let Some(ordinal) = next else {
+        let Some(found) = &mut self.found else {
             return Ok(None);
         };
-        let labels = self.labels.labels(&self.view.block.index, ordinal)?;
+        let Some((ordinal, labels)) = found.next(&self.view.block.index)? else {
+            return Ok(None);
+        };
         let data = Arc::new(BlockData {
             view: self.view.clone(),
             ordinal,

@@ -91,7 +91,7 @@ fn read_lenient(source: &BlockSource, range: TimeRange) -> (Model, usize) {
                     .map(|sample| (sample.timestamp, sample.value.to_bits()))
                     .collect();
                 if !samples.is_empty() {
-                    model.insert(labels, samples);
+                    model.insert(labels.to_labels(), samples);
                 }
             }
             Ok(None) => return (model, errors),
@@ -602,7 +602,7 @@ proptest! {
         let source = BlockSource(block);
         let mut cursor = source.select(&[], range).unwrap();
         while let Some(series) = cursor.next().unwrap() {
-            let newest = expected.get(&series.labels).and_then(|samples| samples.last_key_value());
+            let newest = expected.get(&series.labels.to_labels()).and_then(|samples| samples.last_key_value());
             let latest = series.data.latest(range).unwrap();
             prop_assert_eq!(latest.map(|sample| (sample.timestamp, sample.value.to_bits())), newest.map(|(&at, &bits)| (at, bits)));
         }

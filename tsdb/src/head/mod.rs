@@ -164,6 +164,10 @@ impl Groups {
         }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.by_index.iter().flatten().map(|group| &**group)
+    }
+
     pub(crate) fn all(&self) -> Vec<(u32, Arc<Group>)> {
         let groups = self.by_index.iter().enumerate();
         groups

@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::index::Cardinality;
-use crate::labels::{Labels, Matcher};
+use crate::labels::{Matcher, SeriesLabels};
 use crate::row::walk_back;
 use crate::sample::{Sample, Samples};
 use crate::source::{SeriesCursor, SeriesData, SeriesSource, SourceSeries};
 use crate::time::{TimeRange, Timestamp};
 
 use super::Head;
-use super::group::{GroupState, OpenRows};
+use super::group::{Group, GroupState, OpenRow, OpenRows};
 use super::lone::LoneSeries;
 use super::piece_files::Piece;
 use super::recent::Hidden;
@@ -73,7 +73,28 @@ impl HeadView {
         }
     }
 
-    fn find(&self, matchers: &[Matcher]) -> Vec<(u32, u64)> {
+    /// Tells whether certainly nothing lies in `range`. After a flush the head has series without samples, and nobody
+    /// needs to find those.
+    fn is_blank(&self, range: TimeRange) -> bool {
+        let groups = self.head.groups.read();
+        let is_blank = |group: &Group| {
+            // A group that is being written has something, or soon will.
+            group.state.try_read().is_some_and(|state| {
+                let row_in = |row: &OpenRow| range.contains(row.timestamp);
+                let piece_in = |piece: &Arc<Piece>| {
+                    TimeRange::closed(piece.header.first_timestamp, piece.header.last_timestamp)
+                        .overlaps(&range)
+                };
+                !state.open.rows.iter().any(row_in) && !state.pieces.iter().any(piece_in)
+            })
+        };
+        groups.iter().all(is_blank) && self.head.lone.is_blank(range)
+    }
+
+    fn find(&self, matchers: &[Matcher], range: TimeRange) -> Vec<(u32, u64)> {
+        if self.is_blank(range) {
+            return Vec::new();
+        }
         let found = self.head.index.read().select(matchers);
         let slots = self.head.slots.read();
         found
@@ -95,7 +116,7 @@ impl HeadView {
 
     /// Returns the ids of series that match and have a sample in `range`.
     pub(crate) fn matching_ids(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<u64>> {
-        let found = self.find(matchers);
+        let found = self.find(matchers, range);
         let mut ids = Vec::new();
         let mut hidden = Hidden::default();
         for batch in found.chunks(BATCH) {
@@ -110,8 +131,8 @@ impl HeadView {
     }
 
     /// Returns the labels of series that match and have a sample in `range`.
-    fn labels_in(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<Labels>> {
-        let mut cursor = self.cursor(self.find(matchers), range);
+    fn labels_in(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<SeriesLabels>> {
+        let mut cursor = self.cursor(self.find(matchers, range), range);
         let mut labels = Vec::new();
         while let Some(series) = cursor.next()? {
             labels.push(series.labels);
@@ -122,15 +143,16 @@ impl HeadView {
 
 impl SeriesSource for HeadView {
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesCursor>> {
-        Ok(Box::new(self.cursor(self.find(matchers), range)))
+        Ok(Box::new(self.cursor(self.find(matchers, range), range)))
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
         let labels = self.labels_in(matchers, range)?;
-        Ok(labels
+        let names: BTreeSet<&str> = labels
             .iter()
-            .flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned()))
-            .collect())
+            .flat_map(|labels| labels.iter().map(|(name, _)| name))
+            .collect();
+        Ok(names.into_iter().map(str::to_owned).collect())
     }
 
     fn label_values(
@@ -140,10 +162,11 @@ impl SeriesSource for HeadView {
         range: TimeRange,
     ) -> Result<BTreeSet<String>> {
         let labels = self.labels_in(matchers, range)?;
-        Ok(labels
+        let values: BTreeSet<&str> = labels
             .iter()
-            .filter_map(|labels| labels.get(name).map(str::to_owned))
-            .collect())
+            .filter_map(|labels| labels.get(name))
+            .collect();
+        Ok(values.into_iter().map(str::to_owned).collect())
     }
 
     fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()> {
@@ -229,16 +252,22 @@ impl HeadView {
     ) -> Vec<SourceSeries> {
         let (places, series) = self.gather(found, hidden);
         let index = self.head.index.read();
-        let mut copied = Vec::with_capacity(series.len());
-        for (place, series) in places.iter().zip(series) {
-            if place.id != 0 && series.overlaps(range) {
-                copied.push(SourceSeries {
-                    labels: index.labels(place.slot),
-                    data: Arc::new(series),
-                });
-            }
-        }
-        copied
+        let (slots, series): (Vec<u32>, Vec<HeadSeries>) = places
+            .iter()
+            .zip(series)
+            .filter(|(place, series)| place.id != 0 && series.overlaps(range))
+            .map(|(place, series)| (place.slot, series))
+            .unzip();
+        let labels = index.series_labels(&slots);
+        drop(index);
+        labels
+            .into_iter()
+            .zip(series)
+            .map(|(labels, series)| SourceSeries {
+                labels,
+                data: Arc::new(series),
+            })
+            .collect()
     }
 
     fn gather(&self, found: &[(u32, u64)], hidden: &mut Hidden) -> (Vec<Place>, Vec<HeadSeries>) {

@@ -12,7 +12,7 @@ pub(crate) fn label_names<I: Inverted>(
     index: &I,
     matchers: &[Matcher],
 ) -> Result<BTreeSet<String>, I::Error> {
-    let selection = select(index, matchers)?;
+    let selection = Selected::new(select(index, matchers)?);
     let mut names = BTreeSet::new();
     for metric in &selection.metrics {
         // A series without a metric name counts as having the empty one, which is as good as none.
@@ -52,14 +52,14 @@ pub(crate) fn label_values<I: Inverted>(
             Ok(())
         })?;
     } else if name == METRIC_NAME {
-        let selection = select(index, matchers)?;
+        let selection = Selected::new(select(index, matchers)?);
         for metric in &selection.metrics {
             if has_entity(index, &selection, *metric)? {
                 values.insert(index.text(*metric)?.to_owned());
             }
         }
     } else {
-        let entities = entities(index, &select(index, matchers)?)?;
+        let entities = entities(index, &Selected::new(select(index, matchers)?))?;
         if entities.len() < index.value_count(label) as u64 {
             for entity in &entities {
                 let value = index.entity_value(entity, label)?;
@@ -81,9 +81,24 @@ pub(crate) fn label_values<I: Inverted>(
     Ok(values)
 }
 
+/// A selection whose entities are asked for in sets.
+struct Selected<V> {
+    metrics: Vec<V>,
+    entities: Option<RoaringBitmap>,
+}
+
+impl<V> Selected<V> {
+    fn new(Selection { metrics, entities }: Selection<V>) -> Self {
+        Self {
+            metrics,
+            entities: entities.map(|entities| entities.into_iter().collect()),
+        }
+    }
+}
+
 fn has_entity<I: Inverted>(
     index: &I,
-    selection: &Selection<I::Value>,
+    selection: &Selected<I::Value>,
     metric: I::Value,
 ) -> Result<bool, I::Error> {
     match &selection.entities {
@@ -95,7 +110,7 @@ fn has_entity<I: Inverted>(
 /// Returns the entities of the selected series.
 fn entities<I: Inverted>(
     index: &I,
-    selection: &Selection<I::Value>,
+    selection: &Selected<I::Value>,
 ) -> Result<RoaringBitmap, I::Error> {
     let mut entities = RoaringBitmap::new();
     for metric in &selection.metrics {

@@ -23,7 +23,7 @@ mod select;
 mod tests;
 
 pub use cardinality::{Cardinality, Count};
-pub use disk::{IndexReader, IndexWriter, LabelReader};
+pub use disk::{Found, IndexReader, IndexWriter};
 pub use memory::{Insertion, MemIndex, NO_ENTITY};
 
 use crate::labels::{Labels, LabelsBuilder, METRIC_NAME, packed_len};

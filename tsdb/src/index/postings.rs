@@ -263,38 +263,28 @@ impl Postings {
         }
     }
 
-    /// Takes everything out of `bitmap` that is no element.
-    pub(crate) fn intersect_into(&self, bitmap: &mut RoaringBitmap) {
+    /// Keeps of `ids`, which ascend, those that are elements, or those that are not.
+    pub(crate) fn retain_in(&self, ids: &mut Vec<u32>, elements: bool) {
         match self {
-            Self::Empty => bitmap.clear(),
-            Self::Run { start, len } => {
-                bitmap.remove_range(..*start);
-                bitmap.remove_range(*start + *len..);
-            }
-            Self::List(ids) => {
-                *bitmap = ids
-                    .iter()
-                    .copied()
-                    .filter(|id| bitmap.contains(*id))
-                    .collect();
-            }
-            Self::Map(map) => *bitmap &= &map.bitmap,
-        }
-    }
-
-    /// Takes every element out of `bitmap`.
-    pub(crate) fn subtract_from(&self, bitmap: &mut RoaringBitmap) {
-        match self {
-            Self::Empty => {}
-            Self::Run { start, len } => {
-                bitmap.remove_range(*start..*start + *len);
-            }
-            Self::List(ids) => {
-                for id in ids.iter() {
-                    bitmap.remove(*id);
+            Self::Empty => {
+                if elements {
+                    ids.clear();
                 }
             }
-            Self::Map(map) => *bitmap -= &map.bitmap,
+            Self::Run { start, len } => {
+                let first = ids.partition_point(|id| id < start);
+                let end = ids.partition_point(|id| *id < *start + *len);
+                if elements {
+                    ids.truncate(end);
+                    ids.drain(..first);
+                } else {
+                    ids.drain(first..end);
+                }
+            }
+            Self::Map(map) if ids.len() < map.len as usize / PASSED_PER_LOOKUP => {
+                ids.retain(|id| map.bitmap.contains(*id) == elements);
+            }
+            Self::List(_) | Self::Map(_) => retain_sorted(ids, self.iter(), elements),
         }
     }
 
@@ -373,6 +363,39 @@ impl Iterator for Iter<'_> {
             Self::Run(range) => range.next(),
             Self::List(ids) => ids.next().copied(),
             Self::Map(ids) => ids.next(),
+        }
+    }
+}
+
+/// A look-up in a bitmap costs what passing this many elements does.
+const PASSED_PER_LOOKUP: usize = 8;
+
+/// Keeps of `ids`, which ascend, those that are among `others`, which ascend too, or those that are not.
+pub(crate) fn retain_sorted(ids: &mut Vec<u32>, others: impl Iterator<Item = u32>, is_among: bool) {
+    let mut others = others.peekable();
+    ids.retain(|id| {
+        while others.next_if(|other| other < id).is_some() {}
+        (others.peek() == Some(id)) == is_among
+    });
+}
+
+/// Sorts ids and drops those that come again. Where they lie close together, each is a bit and the bits are walked.
+pub(crate) fn sort(ids: &mut Vec<u32>) {
+    let bound = ids.iter().max().map_or(0, |max| *max as usize + 1);
+    if bound / 64 > ids.len() {
+        ids.sort_unstable();
+        ids.dedup();
+        return;
+    }
+    let mut words = vec![0u64; bound.div_ceil(64)];
+    for id in ids.iter() {
+        words[*id as usize / 64] |= 1 << (id % 64);
+    }
+    ids.clear();
+    for (number, mut word) in (0u32..).zip(words) {
+        while word != 0 {
+            ids.push(number * 64 + word.trailing_zeros());
+            word &= word - 1;
         }
     }
 }
@@ -466,12 +489,15 @@ mod tests {
 
             let bitmap: RoaringBitmap = other.iter().copied().collect();
             prop_assert_eq!(set.intersects(&bitmap), model.intersection(&other).next().is_some());
-            let mut both = bitmap.clone();
-            set.intersect_into(&mut both);
-            prop_assert!(both.iter().eq(model.intersection(&other).copied()));
-            let mut rest = bitmap;
-            set.subtract_from(&mut rest);
-            prop_assert!(rest.iter().eq(other.difference(&model).copied()));
+            for elements in [true, false] {
+                let mut ids: Vec<u32> = other.iter().copied().collect();
+                set.retain_in(&mut ids, elements);
+                let expected = other.iter().filter(|id| model.contains(id) == elements);
+                prop_assert!(ids.iter().eq(expected));
+            }
+            let mut shuffled: Vec<u32> = model.iter().rev().copied().collect();
+            sort(&mut shuffled);
+            prop_assert!(shuffled.iter().eq(&model));
         }
     }
 }

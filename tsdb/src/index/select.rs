@@ -7,15 +7,16 @@
 //! 2. Every other matcher becomes a term: a set of values of one label, whose entities are kept or dropped. A matcher
 //!    that refuses the empty value keeps the entities of the values it accepts; one that takes it drops the entities
 //!    of the values it refuses, so that what has no such label stays.
-//! 3. Values that can be looked up are; their exact numbers of entities put the terms in order, smallest first.
-//! 4. Patterns come last: with fewer candidates left than the label has values, the candidates' values are tested
-//!    instead of the dictionary's.
+//! 3. Values that can be looked up are. A pattern is walked over the dictionary, unless so few candidates are to be
+//!    expected that testing the value of each is cheaper.
+//! 4. The smallest set that keeps becomes the candidates: a sorted list, which the others then only shorten, those that
+//!    keep first and by their exact numbers of entities. The entities of the metrics are such a set too.
 
 use std::borrow::Cow;
 
 use roaring::RoaringBitmap;
 
-use super::postings::Postings;
+use super::postings::{Postings, retain_sorted, sort};
 use crate::labels::{METRIC_NAME, Matcher, Pattern};
 
 /// What both indexes are: dictionaries of label values with sets of entities.
@@ -46,10 +47,30 @@ pub(crate) trait Inverted {
         prefix: &str,
         visit: impl FnMut(Self::Value, &str) -> Result<(), Self::Error>,
     ) -> Result<(), Self::Error>;
+    /// Calls `visit` with every value of the label whose text `pattern` matches, in no particular order.
+    fn each_match(
+        &self,
+        label: Self::Label,
+        pattern: &Pattern,
+        mut visit: impl FnMut(Self::Value) -> Result<(), Self::Error>,
+    ) -> Result<(), Self::Error> {
+        self.each_value(label, prefix_of(pattern), |value, text| {
+            if pattern.matches(text) {
+                visit(value)
+            } else {
+                Ok(())
+            }
+        })
+    }
     /// Returns how many entities carry the value, without reading their set.
     fn entity_count(&self, value: Self::Value) -> u32;
     /// Returns the set of entities that carry the value.
     fn entities(&self, value: Self::Value) -> Result<Cow<'_, Postings>, Self::Error>;
+    /// Appends the entities that carry the value, ascending.
+    fn append_entities(&self, value: Self::Value, out: &mut Vec<u32>) -> Result<(), Self::Error> {
+        out.extend(self.entities(value)?.iter());
+        Ok(())
+    }
     /// Returns the text of the value.
     fn text(&self, value: Self::Value) -> Result<&str, Self::Error>;
     /// Returns the entity's value of the label, which is not the metric name; `""` where it has none.
@@ -61,8 +82,8 @@ pub(crate) trait Inverted {
 pub(crate) struct Selection<V> {
     /// In no particular order.
     pub(crate) metrics: Vec<V>,
-    /// `None` stands for all.
-    pub(crate) entities: Option<RoaringBitmap>,
+    /// Ascending; `None` stands for all.
+    pub(crate) entities: Option<Vec<u32>>,
 }
 
 impl<V> Selection<V> {
@@ -99,37 +120,117 @@ pub(crate) fn select<I: Inverted>(
         });
     }
 
-    terms.sort_by_key(Term::order);
-    let mut candidates = None;
-    if !of_metric.is_empty()
-        && metrics.len() <= METRICS_NARROWING_MAX
-        && terms
-            .iter()
-            .any(|term| matches!(term.values, Values::Walk { .. }))
-    {
-        let mut entities = RoaringBitmap::new();
-        for metric in &metrics {
-            index.entities(*metric)?.union_into(&mut entities);
-        }
-        candidates = Some(entities);
-    }
-    for term in &terms {
-        if candidates.as_ref().is_some_and(RoaringBitmap::is_empty) {
-            return Ok(Selection::nothing());
-        }
-        candidates = Some(term.apply(index, candidates)?);
+    let candidates = candidates(index, &metrics, !of_metric.is_empty(), terms)?;
+    if candidates.is_empty() {
+        return Ok(Selection::nothing());
     }
     Ok(Selection {
         metrics,
-        entities: candidates,
+        entities: Some(candidates),
     })
 }
 
-/// Up to this many metrics, the union of their entities is worth making before a pattern is tested.
-const METRICS_NARROWING_MAX: usize = 8;
+/// Returns the entities that all of `terms` leave, ascending; those without any of `metrics` may be among them.
+fn candidates<I: Inverted>(
+    index: &I,
+    metrics: &[I::Value],
+    metrics_are_chosen: bool,
+    terms: Vec<Term<'_, I>>,
+) -> Result<Vec<u32>, I::Error> {
+    let of_metrics = if metrics_are_chosen {
+        metrics
+            .iter()
+            .map(|metric| u64::from(index.entity_count(*metric)))
+            .sum()
+    } else {
+        u64::MAX
+    };
+    let kept = terms.iter().filter(|term| term.action == Action::Keep);
+    let smallest = kept.filter_map(|term| term.values.count()).min();
+    let expected = match smallest.unwrap_or(u64::MAX).min(of_metrics) {
+        u64::MAX => label_len(index, index.metric_label())?,
+        expected => expected,
+    };
+
+    // What stays a pattern is tested candidate by candidate.
+    let (mut known, mut patterns) = (Vec::new(), Vec::new());
+    for mut term in terms {
+        if let Values::Matching { pattern, negated } = term.values {
+            if expected * CANDIDATE_COST < index.value_count(term.label) as u64 {
+                patterns.push(term);
+                continue;
+            }
+            term.values = walk(index, term.label, pattern, negated)?;
+        }
+        known.push(term);
+    }
+    known.sort_by_key(|term| (term.action, term.values.count()));
+
+    let mut known = known.into_iter().peekable();
+    let mut candidates = match known.peek() {
+        Some(first) if first.action == Action::Keep && first.values.count() <= Some(of_metrics) => {
+            let term = known.next().expect("it was looked at");
+            term.entities(index)?
+        }
+        _ if metrics_are_chosen => {
+            let mut entities = RoaringBitmap::new();
+            for metric in metrics {
+                index.entities(*metric)?.union_into(&mut entities);
+            }
+            entities.into_iter().collect()
+        }
+        _ => index.label_entities(index.metric_label())?.iter().collect(),
+    };
+    for term in known {
+        if candidates.is_empty() {
+            break;
+        }
+        term.shorten(index, &mut candidates)?;
+    }
+    for term in patterns {
+        let mut left = Vec::new();
+        for entity in candidates {
+            if term
+                .matcher
+                .matches(index.entity_value(entity, term.label)?)
+            {
+                left.push(entity);
+            }
+        }
+        candidates = left;
+    }
+    Ok(candidates)
+}
 
 /// Testing a candidate costs this many times what testing a value of the dictionary does.
 const CANDIDATE_COST: u64 = 2;
+
+/// Returns the values of the label whose text `pattern` matches, or does not.
+fn walk<'a, I: Inverted>(
+    index: &I,
+    label: I::Label,
+    pattern: &'a Pattern,
+    negated: bool,
+) -> Result<Values<'a, I::Value>, I::Error> {
+    let (mut values, mut count) = (Vec::new(), 0);
+    let mut add = |value| {
+        count += u64::from(index.entity_count(value));
+        values.push(value);
+        Ok(())
+    };
+    if negated {
+        index.each_value(label, "", |value, text| {
+            if pattern.matches(text) {
+                Ok(())
+            } else {
+                add(value)
+            }
+        })?;
+    } else {
+        index.each_match(label, pattern, add)?;
+    }
+    Ok(Values::These(values, count))
+}
 
 fn metrics<I: Inverted>(index: &I, matchers: &[&Matcher]) -> Result<Vec<I::Value>, I::Error> {
     let label = index.metric_label();
@@ -186,8 +287,18 @@ enum Values<'a, V> {
     These(Vec<V>, u64),
     /// All but these, with an upper bound for the number of entities.
     AllBut(Vec<V>, u64),
-    /// Those that start with `prefix` and which the action is for, to be found.
-    Walk { prefix: &'a str },
+    /// Those whose text the pattern matches, or does not; to be found.
+    Matching { pattern: &'a Pattern, negated: bool },
+}
+
+impl<V> Values<'_, V> {
+    /// Returns how many entities have one of the values, or at most have one; `None` if that is not known yet.
+    fn count(&self) -> Option<u64> {
+        match self {
+            Self::These(_, count) | Self::AllBut(_, count) => Some(*count),
+            Self::Matching { .. } => None,
+        }
+    }
 }
 
 fn term<'a, I: Inverted>(index: &I, matcher: &'a Matcher) -> Result<Resolved<'a, I>, I::Error> {
@@ -231,12 +342,9 @@ fn term<'a, I: Inverted>(index: &I, matcher: &'a Matcher) -> Result<Resolved<'a,
                 Values::AllBut(values, label_len(index, label)?)
             }
         }
-        pattern => Values::Walk {
-            prefix: if pattern_values {
-                prefix_of(pattern)
-            } else {
-                ""
-            },
+        pattern => Values::Matching {
+            pattern,
+            negated: !pattern_values,
         },
     };
     match (&values, action) {
@@ -256,110 +364,61 @@ fn label_len<I: Inverted>(index: &I, label: I::Label) -> Result<u64, I::Error> {
 }
 
 impl<I: Inverted> Term<'_, I> {
-    /// What is known and narrows most comes first, then what is known and drops, then patterns.
-    fn order(&self) -> (bool, Action, u64) {
-        match &self.values {
-            Values::These(_, count) | Values::AllBut(_, count) => (false, self.action, *count),
-            Values::Walk { .. } => (true, self.action, 0),
+    /// Takes out of `candidates` what the term does not leave.
+    fn shorten(&self, index: &I, candidates: &mut Vec<u32>) -> Result<(), I::Error> {
+        match (&self.values, self.action) {
+            (Values::These(values, _), action) if values.len() == 1 => {
+                index
+                    .entities(values[0])?
+                    .retain_in(candidates, action == Action::Keep);
+            }
+            (_, action) => {
+                let entities = self.entities(index)?;
+                retain_sorted(candidates, entities.into_iter(), action == Action::Keep);
+            }
         }
+        Ok(())
     }
 
-    /// Returns what is left of `candidates`; `None` stands for all entities.
-    fn apply(
-        &self,
-        index: &I,
-        candidates: Option<RoaringBitmap>,
-    ) -> Result<RoaringBitmap, I::Error> {
-        if let (Values::Walk { .. }, Some(candidates)) = (&self.values, &candidates)
-            && candidates.len() * CANDIDATE_COST < index.value_count(self.label) as u64
-        {
-            return self.test_each(index, candidates);
-        }
-        match (candidates, self.action) {
-            (None, Action::Keep) => self.entities(index),
-            (Some(mut candidates), Action::Keep) => {
-                match &self.values {
-                    Values::These(values, _) if values.len() == 1 => {
-                        index.entities(values[0])?.intersect_into(&mut candidates);
-                    }
-                    _ => candidates &= self.entities(index)?,
-                }
-                Ok(candidates)
-            }
-            (candidates, Action::Drop) => {
-                let mut candidates = match candidates {
-                    Some(candidates) => candidates,
-                    None => {
-                        let mut all = RoaringBitmap::new();
-                        index
-                            .label_entities(index.metric_label())?
-                            .union_into(&mut all);
-                        all
-                    }
-                };
-                match &self.values {
-                    Values::These(values, _) => {
-                        for value in values {
-                            index.entities(*value)?.subtract_from(&mut candidates);
-                        }
-                    }
-                    _ => candidates -= self.entities(index)?,
-                }
-                Ok(candidates)
-            }
-        }
-    }
-
-    /// Returns the entities of the term's values.
-    fn entities(&self, index: &I) -> Result<RoaringBitmap, I::Error> {
-        let mut entities = RoaringBitmap::new();
+    /// Returns the entities of the term's values, ascending.
+    fn entities(&self, index: &I) -> Result<Vec<u32>, I::Error> {
         match &self.values {
-            Values::These(values, _) => {
-                for value in values {
-                    index.entities(*value)?.union_into(&mut entities);
-                }
-            }
+            Values::These(values, _) => entities_of(index, values),
             Values::AllBut(values, _) => {
-                index.label_entities(self.label)?.union_into(&mut entities);
-                for value in values {
-                    index.entities(*value)?.subtract_from(&mut entities);
+                let mut entities = index.label_entities(self.label)?.iter().collect();
+                let others = entities_of(index, values)?;
+                retain_sorted(&mut entities, others.into_iter(), false);
+                Ok(entities)
+            }
+            Values::Matching { pattern, negated } => {
+                let found = walk(index, self.label, pattern, *negated)?;
+                match found {
+                    Values::These(values, _) => entities_of(index, &values),
+                    Values::AllBut(..) | Values::Matching { .. } => Ok(Vec::new()),
                 }
             }
-            Values::Walk { prefix } => {
-                let accepted = self.action == Action::Keep;
-                index.each_value(self.label, prefix, |value, text| {
-                    if self.matcher.matches(text) == accepted {
-                        index.entities(value)?.union_into(&mut entities);
-                    }
-                    Ok(())
-                })?;
-            }
         }
-        Ok(entities)
-    }
-
-    fn test_each(&self, index: &I, candidates: &RoaringBitmap) -> Result<RoaringBitmap, I::Error> {
-        let mut left = Vec::new();
-        for entity in candidates {
-            if self
-                .matcher
-                .matches(index.entity_value(entity, self.label)?)
-            {
-                left.push(entity);
-            }
-        }
-        Ok(left.into_iter().collect())
     }
 }
 
-fn prefix_of(pattern: &Pattern) -> &str {
+/// Returns the entities that carry one of `values`, ascending. Values of one label have none in common.
+fn entities_of<I: Inverted>(index: &I, values: &[I::Value]) -> Result<Vec<u32>, I::Error> {
+    let mut entities = Vec::new();
+    for value in values {
+        index.append_entities(*value, &mut entities)?;
+    }
+    if values.len() > 1 {
+        sort(&mut entities);
+    }
+    Ok(entities)
+}
+
+/// Returns what every text starts with that `pattern` matches.
+pub(crate) fn prefix_of(pattern: &Pattern) -> &str {
     match pattern {
         Pattern::StartsWith(prefix) | Pattern::Prefix { prefix, .. } => prefix,
-        Pattern::Literals(_)
-        | Pattern::Any
-        | Pattern::NonEmpty
-        | Pattern::Contains(_)
-        | Pattern::General { .. } => "",
+        Pattern::Glob(glob) => glob.prefix(),
+        Pattern::Literals(_) | Pattern::Any | Pattern::NonEmpty | Pattern::General { .. } => "",
     }
 }
 

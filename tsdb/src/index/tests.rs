@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::sample::{Index, select as one_of};
 
-use super::{Cardinality, Count, IndexReader, IndexWriter, LabelReader, MemIndex};
+use super::{Cardinality, Count, IndexReader, IndexWriter, MemIndex};
 use crate::fs::MappedFile;
-use crate::labels::{Labels, MatchOp, Matcher};
+use crate::labels::{Labels, MatchOp, Matcher, SeriesLabels};
 
 /// Forty metrics of each of sixty pods a node, ten labels each.
 pub(super) fn cluster() -> impl Iterator<Item = Labels> {
@@ -145,13 +145,9 @@ fn cluster_queries_find_what_they_should() {
             (count, count),
             "{matchers:?}"
         );
-        let mut labels = LabelReader::default();
         for (slot, ordinal) in slots.into_iter().zip(ordinals) {
             assert_eq!(&memory.labels(slot), sorted[ordinal as usize]);
-            assert_eq!(
-                &labels.labels(&disk, ordinal).unwrap(),
-                sorted[ordinal as usize]
-            );
+            assert_eq!(&disk.labels(ordinal).unwrap(), sorted[ordinal as usize]);
         }
     }
 }
@@ -160,9 +156,10 @@ const NAMES: [&str; 6] = ["__name__", "Zone", "a", "b", "c", "a_long_name"];
 const VALUES: [&str; 10] = [
     "", "x", "y", "xx", "xy", "yx", "xyz", "x\n", "x\0", "häuser",
 ];
-const PATTERNS: [&str; 18] = [
+const PATTERNS: [&str; 24] = [
     "", ".*", ".+", "x", "x|y", "|x", "x.*", "x.+", ".*y", ".*y.*", "[xy]+", "(x|y)?", "xy?",
-    "nothing", "x.", "y|.+z", "x(y|x).*", "ä|h.*r",
+    "nothing", "x.", "y|.+z", "x(y|x).*", "ä|h.*r", ".*xx.*", ".*yx.*", "x.*z", ".*x.*y.*",
+    ".*v.*1.*", "v.*",
 ];
 
 fn label_sets(count: usize) -> impl Strategy<Value = BTreeSet<Labels>> {
@@ -231,6 +228,13 @@ fn memory_agrees(memory: &MemIndex, series: &BTreeSet<Labels>, queries: &[Vec<Ma
             found.iter().eq(expected.iter().copied()),
             "{matchers:?}: {found:?} instead of {expected:?}"
         );
+        let shared = memory.series_labels(&memory.select(matchers));
+        assert!(
+            shared
+                .iter()
+                .map(SeriesLabels::to_labels)
+                .eq(found.iter().cloned())
+        );
         assert_eq!(
             memory.label_names(matchers),
             names_of(&expected),
@@ -263,6 +267,16 @@ fn disk_agrees(disk: &IndexReader, series: &BTreeSet<Labels>, queries: &[Vec<Mat
         assert!(
             found.iter().eq(expected.iter().copied()),
             "{matchers:?}: {found:?} instead of {expected:?}"
+        );
+        let mut series = disk.find(matchers).unwrap();
+        let shared: Vec<(u32, Labels)> = std::iter::from_fn(|| series.next(disk).unwrap())
+            .map(|(ordinal, labels)| (ordinal, labels.to_labels()))
+            .collect();
+        let ordinals = disk.select(matchers).unwrap();
+        assert_eq!(
+            shared,
+            ordinals.into_iter().zip(found).collect::<Vec<_>>(),
+            "{matchers:?}"
         );
         assert_eq!(
             disk.label_names(matchers).unwrap(),

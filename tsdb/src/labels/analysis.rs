@@ -15,7 +15,8 @@ pub(super) enum Shape {
     Any,
     NonEmpty,
     StartsWith(String),
-    Contains(String),
+    /// The first word, others in this order with anything between, the last word; either end may be empty.
+    Glob(Vec<String>),
     /// Every match starts with this, which is not empty; not everything that starts with it is a match.
     Prefix(String),
     General,
@@ -34,18 +35,32 @@ pub(super) fn reduce(tree: &Hir) -> Shape {
         (true, Some(0)) => return Shape::Any,
         (true, Some(1)) => return Shape::NonEmpty,
         (false, Some(0)) => return Shape::StartsWith(prefix),
-        (false, _) => return Shape::Prefix(prefix),
-        (true, _) => {}
+        _ => {}
     }
-    if let [first, inner @ .., last] = parts
-        && anything(&[first]) == Some(0)
-        && anything(&[last]) == Some(0)
-        && let (part, []) = split_literal(inner)
-        && !part.is_empty()
-    {
-        return Shape::Contains(part);
+    match glob(parts) {
+        Some(words) => Shape::Glob(words),
+        None if prefix.is_empty() => Shape::General,
+        None => Shape::Prefix(prefix),
     }
-    Shape::General
+}
+
+/// Returns the words of an expression that is nothing but words with `.*` between, in front or behind.
+fn glob(parts: &[&Hir]) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    for between in parts.split(|part| anything(&[part]) == Some(0)) {
+        match split_literal(between) {
+            (word, []) => words.push(word),
+            _ => return None,
+        }
+    }
+    // `.*.*` says no more than `.*`: only at the ends does an empty word mean something.
+    let last = words.len().checked_sub(1).filter(|last| *last > 0)?;
+    let mut position = 0;
+    words.retain(|word| {
+        position += 1;
+        position == 1 || position == last + 1 || !word.is_empty()
+    });
+    Some(words)
 }
 
 /// Bytes of all literals of one expression together, so that `(a{1000}){1000}` is not written out.
@@ -266,7 +281,17 @@ mod tests {
         assert_eq!(shape(".*.+"), Shape::NonEmpty);
         assert_eq!(shape("abc.*"), Shape::StartsWith(String::from("abc")));
         assert_eq!(shape("(ab)c.*.*"), Shape::StartsWith(String::from("abc")));
-        assert_eq!(shape(".*abc.*"), Shape::Contains(String::from("abc")));
+    }
+
+    #[test]
+    fn words_with_anything_between_are_a_glob() {
+        let words = |words: &[&str]| Shape::Glob(words.iter().copied().map(String::from).collect());
+        assert_eq!(shape(".*abc.*"), words(&["", "abc", ""]));
+        assert_eq!(shape(".*abc"), words(&["", "abc"]));
+        assert_eq!(shape("a.*b.*.*(cd)e.*f"), words(&["a", "b", "cde", "f"]));
+        assert_eq!(shape("app-1.*-.*"), words(&["app-1", "-", ""]));
+        assert_eq!(shape(".*a.+b.*"), Shape::General);
+        assert_eq!(shape("a.*(b|c)"), Shape::Prefix(String::from("a")));
     }
 
     #[test]
@@ -276,7 +301,6 @@ mod tests {
         assert_eq!(shape("(?-s:.*)"), Shape::General);
         assert_eq!(shape("(?-s:abc.*)"), Shape::Prefix(String::from("abc")));
         assert_eq!(shape("..+"), Shape::General);
-        assert_eq!(shape(".*abc"), Shape::General);
         assert_eq!(shape("a|b.*"), Shape::General);
         assert_eq!(shape(r"\babc"), Shape::General);
         assert_eq!(shape("(?m)^abc$"), Shape::General);

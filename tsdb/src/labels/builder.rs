@@ -30,6 +30,12 @@ impl LabelsBuilder {
         put_str(&mut self.packed, value);
     }
 
+    /// Appends labels that are packed already.
+    #[inline]
+    pub(crate) fn push_packed(&mut self, packed: &str) {
+        self.packed.push_str(packed);
+    }
+
     /// Returns the labels pushed since [`Self::with_capacity`].
     pub(crate) fn finish(self) -> Labels {
         Labels::from_packed(self.packed.into_boxed_str())
@@ -47,27 +53,53 @@ pub(crate) fn packed_len(name: &str, value: &str) -> usize {
     length_len(name.len()) + name.len() + length_len(value.len()) + value.len()
 }
 
-/// Takes a length and the text behind it from the front of packed labels; `None` at the end.
+/// Returns the text at `position` of packed labels, which stands behind its length, and moves on; `None` at the end.
 #[inline]
-pub(super) fn take_str<'a>(packed: &mut &'a str) -> Option<&'a str> {
-    let mut len = 0;
-    let mut digits = 0;
-    loop {
-        let byte = *packed.as_bytes().get(digits)?;
-        len |= usize::from(byte & DIGIT_MASK) << (DIGIT_BITS * digits);
-        digits += 1;
-        if byte & DIGIT_MORE == 0 {
-            break;
-        }
-    }
-    let (taken, rest) = packed.split_at(digits).1.split_at(len);
-    *packed = rest;
-    Some(taken)
+pub(super) fn take_str<'a>(packed: &'a str, position: &mut usize) -> Option<&'a str> {
+    let (start, end) = text_at(packed.as_bytes(), *position)?;
+    let text = packed.get(start..end)?;
+    *position = end;
+    Some(text)
 }
 
-const DIGIT_BITS: usize = 6;
-const DIGIT_MASK: u8 = 0x3f;
-const DIGIT_MORE: u8 = 0x40;
+/// Returns where the label at `position` of packed labels ends; `None` behind the last.
+#[inline]
+pub(super) fn label_end(packed: &[u8], position: usize) -> Option<usize> {
+    let (_, name_end) = text_at(packed, position)?;
+    let (_, end) = text_at(packed, name_end)?;
+    Some(end)
+}
+
+/// Returns where the text that stands behind its length at `position` starts and ends.
+#[inline]
+fn text_at(packed: &[u8], position: usize) -> Option<(usize, usize)> {
+    let first = *packed.get(position)?;
+    let (start, len) = (position + 1, usize::from(first & DIGIT_MASK));
+    if first & DIGIT_MORE == 0 {
+        Some((start, start + len))
+    } else {
+        long_text_at(packed, start, len)
+    }
+}
+
+/// Reads the digits of a length behind the first.
+#[cold]
+fn long_text_at(packed: &[u8], mut start: usize, mut len: usize) -> Option<(usize, usize)> {
+    let mut bits = DIGIT_BITS;
+    loop {
+        let byte = *packed.get(start)?;
+        start += 1;
+        len |= usize::from(byte & DIGIT_MASK) << bits;
+        bits += DIGIT_BITS;
+        if byte & DIGIT_MORE == 0 {
+            return Some((start, start + len));
+        }
+    }
+}
+
+pub(super) const DIGIT_BITS: usize = 6;
+pub(super) const DIGIT_MASK: u8 = 0x3f;
+pub(super) const DIGIT_MORE: u8 = 0x40;
 
 #[inline]
 fn put_str(packed: &mut String, text: &str) {

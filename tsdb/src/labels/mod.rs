@@ -1,6 +1,6 @@
 //! What names a series, and how series are asked for.
 //!
-//! [`Labels`] is the identity of a series, [`Matcher`] a condition on one label, [`parse_selector`] the text form of a
+//! [`Labels`] is the identity of a series, [`SeriesLabels`] the same as answers share it, [`Matcher`] a condition on one label, [`parse_selector`] the text form of a
 //! list of conditions. The module knows nothing of series, postings or files: it compares words.
 //!
 //! The rules are Prometheus': a label with an empty value is the same as no label; names and values are any UTF-8;
@@ -14,20 +14,24 @@
 mod analysis;
 mod builder;
 mod matcher;
+mod pack;
 mod pattern;
 mod quote;
 mod re2;
 mod selector;
 mod set;
+mod view;
 
 pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
+pub(crate) use pack::{EntityPacker, pack_label, pack_text};
 pub(crate) use pattern::Pattern;
 #[cfg(feature = "remote-write")]
 pub(crate) use pattern::compile_with_groups;
 pub use selector::parse_selector;
 pub(crate) use set::is_set;
 pub use set::{LabelIter, Labels};
+pub use view::{SeriesLabelIter, SeriesLabels};
 
 /// The label that holds the name of the metric.
 pub const METRIC_NAME: &str = "__name__";

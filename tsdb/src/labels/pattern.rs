@@ -3,6 +3,7 @@
 //! Most expressions in use are no more than lists of words, prefixes or "anything". Those are recognised here: the
 //! label index then looks values up instead of testing each, and no automaton is compiled or run.
 
+use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast;
 
@@ -22,8 +23,8 @@ pub(crate) enum Pattern {
     NonEmpty,
     /// Every value that starts with this: `abc.*`.
     StartsWith(String),
-    /// Every value that has this in it: `.*abc.*`.
-    Contains(String),
+    /// Words with anything between: `.*abc.*`, `abc.*def`.
+    Glob(Box<Glob>),
     /// Values that start with `prefix`, which is not empty, and that `regex` matches.
     Prefix { prefix: String, regex: Regex },
     /// Values that `regex` matches.
@@ -46,7 +47,7 @@ impl Pattern {
             analysis::Shape::Any => Ok(Self::Any),
             analysis::Shape::NonEmpty => Ok(Self::NonEmpty),
             analysis::Shape::StartsWith(prefix) => Ok(Self::StartsWith(prefix)),
-            analysis::Shape::Contains(part) => Ok(Self::Contains(part)),
+            analysis::Shape::Glob(words) => Ok(Self::Glob(Box::new(Glob::new(&words)))),
             analysis::Shape::Prefix(prefix) => Ok(Self::Prefix {
                 prefix,
                 regex: compiled()?,
@@ -68,7 +69,7 @@ impl Pattern {
             Self::Any => true,
             Self::NonEmpty => !value.is_empty(),
             Self::StartsWith(prefix) => value.starts_with(prefix.as_str()),
-            Self::Contains(part) => value.contains(part.as_str()),
+            Self::Glob(glob) => glob.matches(value),
             Self::Prefix { prefix, regex } => {
                 value.starts_with(prefix.as_str()) && regex.is_match(value)
             }
@@ -82,6 +83,61 @@ impl Pattern {
 pub(crate) fn compile_with_groups(expression: &str) -> Result<Regex> {
     let rewritten = in_words_of_the_crate(expression)?;
     compile(&rewritten).map_err(|error| uncompilable(expression, error))
+}
+
+/// Words that follow each other with anything between.
+#[derive(Debug, Clone)]
+pub(crate) struct Glob {
+    /// What a value starts with; may be empty.
+    prefix: String,
+    /// What comes in between, in this order.
+    inner: Vec<Finder<'static>>,
+    /// What a value ends with; may be empty.
+    suffix: String,
+}
+
+impl Glob {
+    /// `words` has the first and the last at least.
+    fn new(words: &[String]) -> Self {
+        let [prefix, inner @ .., suffix] = words else {
+            unreachable!("a glob has two ends");
+        };
+        Self {
+            prefix: prefix.clone(),
+            inner: inner
+                .iter()
+                .map(|word| Finder::new(word).into_owned())
+                .collect(),
+            suffix: suffix.clone(),
+        }
+    }
+
+    /// Returns what every value starts with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns how to find the longest word that every value has in it, if there is one.
+    pub(crate) fn longest(&self) -> Option<&Finder<'static>> {
+        self.inner.iter().max_by_key(|word| word.needle().len())
+    }
+
+    /// Tells whether the words stand in `value` in their order. The first place of each leaves most to the next.
+    #[inline]
+    pub(crate) fn matches(&self, value: &str) -> bool {
+        let rest = value.strip_prefix(self.prefix.as_str());
+        let Some(rest) = rest.and_then(|rest| rest.strip_suffix(self.suffix.as_str())) else {
+            return false;
+        };
+        let mut rest = rest.as_bytes();
+        self.inner.iter().all(|word| match word.find(rest) {
+            Some(at) => {
+                rest = rest.get(at + word.needle().len()..).unwrap_or_default();
+                true
+            }
+            None => false,
+        })
+    }
 }
 
 /// Groups within groups. The analysis walks the tree by recursion, so this bounds its stack.

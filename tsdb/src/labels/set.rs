@@ -100,7 +100,7 @@ impl Labels {
 
     /// Walks the labels in the bytewise order of their names.
     pub fn iter(&self) -> LabelIter<'_> {
-        LabelIter { rest: &self.0 }
+        LabelIter::new(&self.0)
     }
 
     /// Walks the labels other than the metric name: what tells the series of one metric apart.
@@ -145,7 +145,19 @@ pub(crate) fn is_set(pairs: &[(&str, &str)]) -> bool {
 /// The labels of a set in the bytewise order of their names.
 #[derive(Debug, Clone, Default)]
 pub struct LabelIter<'a> {
-    rest: &'a str,
+    packed: &'a str,
+    position: usize,
+}
+
+impl<'a> LabelIter<'a> {
+    /// Walks packed labels.
+    #[inline]
+    pub(super) fn new(packed: &'a str) -> Self {
+        Self {
+            packed,
+            position: 0,
+        }
+    }
 }
 
 impl<'a> Iterator for LabelIter<'a> {
@@ -153,8 +165,8 @@ impl<'a> Iterator for LabelIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let name = take_str(&mut self.rest)?;
-        let value = take_str(&mut self.rest)?;
+        let name = take_str(self.packed, &mut self.position)?;
+        let value = take_str(self.packed, &mut self.position)?;
         Some((name, value))
     }
 }
@@ -187,29 +199,7 @@ impl PartialOrd for Labels {
 impl fmt::Display for Labels {
     /// Writes the set as a selector that [`parse_selector`](super::parse_selector) reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let metric = self.metric();
-        let mut separator = "{";
-        if is_legacy_metric_name(metric) {
-            f.write_str(metric)?;
-        } else if !metric.is_empty() {
-            write!(f, "{{{}", Quoted(metric))?;
-            separator = ",";
-        }
-        for (name, value) in self.entity() {
-            f.write_str(separator)?;
-            separator = ",";
-            if is_legacy_label_name(name) {
-                f.write_str(name)?;
-            } else {
-                write!(f, "{}", Quoted(name))?;
-            }
-            write!(f, "={}", Quoted(value))?;
-        }
-        if separator == "," {
-            f.write_str("}")
-        } else {
-            Ok(())
-        }
+        write_selector(f, self.metric(), self.entity())
     }
 }
 
@@ -219,14 +209,41 @@ impl fmt::Debug for Labels {
     }
 }
 
+/// Writes a metric name, which may be empty, and the other labels as a selector.
+pub(super) fn write_selector<'a>(
+    f: &mut fmt::Formatter<'_>,
+    metric: &str,
+    others: impl Iterator<Item = (&'a str, &'a str)>,
+) -> fmt::Result {
+    let mut separator = "{";
+    if is_legacy_metric_name(metric) {
+        f.write_str(metric)?;
+    } else if !metric.is_empty() {
+        write!(f, "{{{}", Quoted(metric))?;
+        separator = ",";
+    }
+    for (name, value) in others {
+        f.write_str(separator)?;
+        separator = ",";
+        if is_legacy_label_name(name) {
+            f.write_str(name)?;
+        } else {
+            write!(f, "{}", Quoted(name))?;
+        }
+        write!(f, "={}", Quoted(value))?;
+    }
+    if separator == "," {
+        f.write_str("}")
+    } else {
+        Ok(())
+    }
+}
+
 /// Room for the labels of most series; what is left over is given back.
 const CAPACITY: usize = 512;
 
 fn sort(arrival: &LabelsBuilder) -> Result<Labels, Rejection> {
-    let mut pairs: Vec<(&str, &str)> = LabelIter {
-        rest: arrival.packed(),
-    }
-    .collect();
+    let mut pairs: Vec<(&str, &str)> = LabelIter::new(arrival.packed()).collect();
     pairs.sort_unstable();
     if pairs.windows(2).any(|pair| pair[0].0 == pair[1].0) {
         return Err(Rejection::InvalidLabelName);

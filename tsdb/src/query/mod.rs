@@ -104,7 +104,7 @@ impl Querier {
                 && !crate::sample::is_stale(sample.value)
             {
                 latest.push(LatestSample {
-                    labels: series.labels,
+                    labels: series.labels.to_labels(),
                     sample,
                 });
             }

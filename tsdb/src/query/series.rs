@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::chunk::cut::SAMPLES_AIMED;
 use crate::chunk::gorilla;
 use crate::error::Result;
-use crate::labels::Labels;
+use crate::labels::{Labels, SeriesLabels};
 use crate::sample::{Sample, Samples};
 use crate::source::{SeriesData, SourceSeries};
 use crate::time::{TimeRange, Timestamp};
 
 /// A series and the way to its samples; it owns what it reads.
 pub struct Series {
-    labels: Labels,
+    labels: SeriesLabels,
     data: Arc<dyn SeriesData>,
     range: TimeRange,
 }
@@ -35,8 +35,8 @@ impl Series {
         }
     }
 
-    /// Returns the labels.
-    pub fn labels(&self) -> &Labels {
+    /// Returns the labels; [`SeriesLabels::to_labels`] makes a set of their own of them.
+    pub fn labels(&self) -> &SeriesLabels {
         &self.labels
     }
 

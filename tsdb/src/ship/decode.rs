@@ -28,8 +28,8 @@ struct Group {
 
 /// Who is told what a frame says.
 pub(crate) trait FrameVisitor {
-    /// A series has these labels, by name.
-    fn define(&mut self, id: u64, pairs: &[(&str, &str)]);
+    /// A series has this metric name, or none if it is empty, and these other labels.
+    fn define(&mut self, id: u64, metric: &str, entity: &[(&str, &str)]);
 
     /// Returns what the visitor wants to be told with each sample of a series.
     fn key(&mut self, id: u64) -> u32;
@@ -78,8 +78,14 @@ impl LogDecoder {
     ) -> Result<(), Malformed> {
         match section {
             Section::Definitions(mut reader) => {
-                while let Some((id, pairs)) = reader.next()? {
-                    visitor.define(id, pairs);
+                let metrics = reader.metrics().to_vec();
+                let mut entities = Vec::with_capacity(reader.entity_count());
+                while let Some(entity) = reader.next_entity()? {
+                    entities.push(entity.to_vec());
+                }
+                while let Some(series) = reader.next()? {
+                    let metric = metrics[series.metric as usize];
+                    visitor.define(series.id, metric, &entities[series.entity as usize]);
                 }
             }
             Section::Base(base) => self.base(base, visitor),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::Result;
-use crate::labels::Labels;
+use crate::labels::{Labels, METRIC_NAME};
 use crate::sample::Sample;
 use crate::wal::{Followed, Follower, Wal};
 
@@ -154,9 +154,12 @@ struct Collector<'a> {
 }
 
 impl FrameVisitor for Collector<'_> {
-    fn define(&mut self, id: u64, pairs: &[(&str, &str)]) {
+    fn define(&mut self, id: u64, metric: &str, entity: &[(&str, &str)]) {
+        let pairs = [(METRIC_NAME, metric)]
+            .into_iter()
+            .chain(entity.iter().copied());
         // Labels that are none would have been refused before they came to the log.
-        if let Ok(labels) = Labels::from_pairs(pairs.iter().copied()) {
+        if let Ok(labels) = Labels::from_pairs(pairs) {
             self.names.insert(id, labels);
         }
     }

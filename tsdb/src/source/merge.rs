@@ -1,7 +1,6 @@
 //! Several cursors as one.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -19,84 +18,92 @@ pub(crate) fn merge(mut cursors: Vec<Box<dyn SeriesCursor>>) -> Box<dyn SeriesCu
     {
         return only;
     }
-    let pending = (0..cursors.len()).rev().collect();
     Box::new(MergeCursor {
-        cursors,
-        heap: BinaryHeap::new(),
-        pending,
+        inputs: cursors.into_iter().map(Input::new).collect(),
     })
 }
 
+/// Compares the next series of all inputs each time. They are few, and mostly have the same series, of which one pass
+/// finds all.
 struct MergeCursor {
-    cursors: Vec<Box<dyn SeriesCursor>>,
-    /// The next series of each cursor that has one.
-    heap: BinaryHeap<Candidate>,
-    /// Cursors whose next series is not known: they are asked at the next call, so that an error of one of them does
-    /// not hide a series that was already found.
-    pending: Vec<usize>,
+    /// Those that are not at their end, in order of precedence.
+    inputs: Vec<Input>,
 }
 
-struct Candidate {
-    series: SourceSeries,
-    cursor: usize,
+struct Input {
+    cursor: Box<dyn SeriesCursor>,
+    /// Its next series, once it was asked for.
+    next: Option<SourceSeries>,
+}
+
+impl Input {
+    fn new(cursor: Box<dyn SeriesCursor>) -> Self {
+        Self { cursor, next: None }
+    }
+}
+
+impl MergeCursor {
+    /// Asks the inputs for what is not known yet. An error of one of them does not hide a series that was already found:
+    /// that input has passed the damage and is asked again at the next call.
+    fn fill(&mut self) -> Result<()> {
+        let mut index = 0;
+        while let Some(input) = self.inputs.get_mut(index) {
+            if input.next.is_none() {
+                input.next = input.cursor.next()?;
+                if input.next.is_none() {
+                    self.inputs.remove(index);
+                    continue;
+                }
+            }
+            index += 1;
+        }
+        Ok(())
+    }
 }
 
 impl SeriesCursor for MergeCursor {
     fn next(&mut self) -> Result<Option<SourceSeries>> {
-        while let Some(&cursor) = self.pending.last() {
-            // On an error the cursor stays pending: it has moved on and is asked again.
-            let next = self.cursors[cursor].next()?;
-            self.pending.pop();
-            if let Some(series) = next {
-                self.heap.push(Candidate { series, cursor });
+        if let [only] = self.inputs.as_mut_slice()
+            && only.next.is_none()
+        {
+            return only.cursor.next();
+        }
+        self.fill()?;
+        let mut first: Option<&SourceSeries> = None;
+        // Inputs that have the first series: the earliest of them, and the others.
+        let (mut winner, mut equals) = (0, Vec::new());
+        for (index, input) in self.inputs.iter().enumerate() {
+            let Some(series) = &input.next else { continue };
+            let order = first.map_or(Ordering::Less, |first| series.labels.cmp(&first.labels));
+            match order {
+                Ordering::Less => {
+                    first = Some(series);
+                    winner = index;
+                    equals.clear();
+                }
+                Ordering::Equal => equals.push(index),
+                Ordering::Greater => {}
             }
         }
-        let Some(first) = self.heap.pop() else {
+        let Some(mut series) = self
+            .inputs
+            .get_mut(winner)
+            .and_then(|input| input.next.take())
+        else {
             return Ok(None);
         };
-        self.pending.push(first.cursor);
-        let mut series = first.series;
-        let mut parts = Vec::new();
-        while let Some(other) = self.heap.peek_mut() {
-            if other.series.labels != series.labels {
-                break;
-            }
-            let other = std::collections::binary_heap::PeekMut::pop(other);
-            self.pending.push(other.cursor);
-            parts.push(other.series.data);
-        }
-        if !parts.is_empty() {
-            parts.insert(0, series.data);
+        if !equals.is_empty() {
+            let others = equals
+                .into_iter()
+                .filter_map(|index| self.inputs[index].next.take());
+            let parts = std::iter::once(series.data)
+                .chain(others.map(|other| other.data))
+                .collect();
             series.data = Arc::new(MergedData { parts });
         }
         Ok(Some(series))
     }
 }
-
-impl Ord for Candidate {
-    /// The smallest labels are the greatest candidate, since the heap gives the greatest; then the earliest cursor.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other
-            .series
-            .labels
-            .cmp(&self.series.labels)
-            .then_with(|| other.cursor.cmp(&self.cursor))
-    }
-}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Candidate {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Candidate {}
 
 /// The samples of one series in several sources, in order of precedence.
 struct MergedData {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::index::Cardinality;
-use crate::labels::{Labels, Matcher};
+use crate::labels::{Matcher, SeriesLabels};
 use crate::sample::{Sample, Samples};
 use crate::time::TimeRange;
 
@@ -41,7 +41,7 @@ pub trait SeriesData: Send + Sync {
 #[derive(Clone)]
 pub struct SourceSeries {
     /// Its identity.
-    pub labels: Labels,
+    pub labels: SeriesLabels,
     /// Its samples.
     pub data: Arc<dyn SeriesData>,
 }

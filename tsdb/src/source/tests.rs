@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Error;
+use crate::labels::Labels;
 
 /// A series held in memory; `damaged` makes every read report damage after giving the samples.
 struct Fixed {
@@ -56,7 +57,7 @@ fn samples(pairs: &[(i64, f64)]) -> Samples {
 fn series(metric: &str, pairs: &[(i64, f64)]) -> SourceSeries {
     let labels = Labels::from_pairs([("__name__", metric)]).unwrap();
     SourceSeries {
-        labels,
+        labels: (&labels).into(),
         data: Arc::new(Fixed {
             samples: samples(pairs),
             damaged: false,
@@ -67,7 +68,7 @@ fn series(metric: &str, pairs: &[(i64, f64)]) -> SourceSeries {
 fn damaged(metric: &str, pairs: &[(i64, f64)]) -> SourceSeries {
     let labels = Labels::from_pairs([("__name__", metric)]).unwrap();
     SourceSeries {
-        labels,
+        labels: (&labels).into(),
         data: Arc::new(Fixed {
             samples: samples(pairs),
             damaged: true,

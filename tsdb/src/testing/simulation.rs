@@ -515,7 +515,7 @@ impl Simulation {
                 .map_err(failed)?
                 .map(|sample| (sample.timestamp, sample.value.to_bits()));
             let right = expected
-                .get(series.labels())
+                .get(&series.labels().to_labels())
                 .and_then(|samples| samples.last().copied());
             if latest != right
                 && latest
@@ -547,7 +547,7 @@ fn content(db: &Db, range: TimeRange) -> Result<Content> {
                 .iter()
                 .map(|sample| (sample.timestamp, sample.value.to_bits()))
                 .collect();
-            content.insert(series.labels().clone(), bits);
+            content.insert(series.labels().to_labels(), bits);
         }
     }
     Ok(content)

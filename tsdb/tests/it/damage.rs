@@ -107,7 +107,7 @@ fn check_values(fs: SimFs, expected: &Content, place: &str) -> Option<Answer> {
                     .map(|sample| (sample.timestamp, sample.value.to_bits()))
                     .collect();
                 let right = expected
-                    .get(series.labels())
+                    .get(&series.labels().to_labels())
                     .unwrap_or_else(|| panic!("{place}: {} was invented", series.labels()));
                 for sample in &bits {
                     assert!(
@@ -117,7 +117,7 @@ fn check_values(fs: SimFs, expected: &Content, place: &str) -> Option<Answer> {
                     );
                 }
                 if !bits.is_empty() {
-                    found.insert(series.labels().clone(), bits);
+                    found.insert(series.labels().to_labels(), bits);
                 }
             }
         }

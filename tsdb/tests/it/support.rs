@@ -73,7 +73,7 @@ pub fn read_range(db: &Db, selector: &str, range: TimeRange) -> Vec<(Labels, Vec
                 .iter()
                 .map(|sample| (sample.timestamp, sample.value.to_bits()))
                 .collect();
-            found.push((series.labels().clone(), bits));
+            found.push((series.labels().to_labels(), bits));
         }
     }
     found

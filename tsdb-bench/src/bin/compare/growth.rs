@@ -36,7 +36,7 @@ pub const FIGURES: [Figure; 7] = [
         // Of cases that find something, so that the time has something to be divided by.
         let cases = report
             .of("growth", OURS, "select")
-            .filter(|case| case.series == r.series);
+            .filter(|case| is_beside(case, r));
         let each = cases.filter_map(|case| {
             let found = case.number("found").filter(|found| *found > 0.0)?;
             Some(case.number("first_s")? * 1e6 / found)
@@ -45,13 +45,16 @@ pub const FIGURES: [Figure; 7] = [
     }),
 ];
 
+/// Tells whether two lines are about the same database.
+fn is_beside(one: &Record, other: &Record) -> bool {
+    (one.series, one.scrapes, &one.shape) == (other.series, other.scrapes, &other.shape)
+}
+
 /// Finds what another verb printed about the same database.
 fn beside<'a>(report: &'a Report, record: &Record, verb: &'a str) -> Option<&'a Record> {
-    let same = |other: &&Record| {
-        (other.series, other.scrapes, &other.shape)
-            == (record.series, record.scrapes, &record.shape)
-    };
-    report.of("growth", OURS, verb).find(same)
+    report
+        .of("growth", OURS, verb)
+        .find(|other| is_beside(other, record))
 }
 
 /// Walks the runs in which only the number of series differs.

@@ -29,8 +29,8 @@ pub fn all(report: &Report) -> Vec<Plot> {
 }
 
 const ROW: f64 = 22.0;
-const LEFT: f64 = 440.0;
-const RIGHT: f64 = 820.0;
+const LEFT: f64 = 470.0;
+const RIGHT: f64 = 930.0;
 const TOP: f64 = 44.0;
 
 /// Bars: how many times better than Prometheus, and how many times it has to be.
@@ -51,7 +51,8 @@ fn ratios(report: &Report) -> Option<Plot> {
         let better = verdict.times_better()?;
         let class = if verdict.holds() { "s0" } else { "bad" };
         let (one, end) = (axis.at(1.0), axis.at(better));
-        picture.text(LEFT - 10.0, y + 15.0, "", "end", &verdict.what);
+        let what = verdict.what.replace('`', "");
+        picture.text(LEFT - 10.0, y + 15.0, "", "end", &what);
         picture.rectangle(
             one.min(end),
             y + 4.0,
@@ -114,7 +115,7 @@ fn select(report: &Report) -> Option<Plot> {
     let mut picture = Picture::new(RIGHT + 60.0, bottom + 30.0, &title);
     scale(&mut picture, axis, bottom);
     for (index, engine) in engines.iter().enumerate() {
-        let x = LEFT + 190.0 * index as f64;
+        let x = LEFT + 175.0 * index as f64;
         picture.dot(x, TOP + 8.0, &format!("s{index}"));
         let run = if index == 0 {
             "first run"
@@ -210,10 +211,7 @@ fn growth(report: &Report) -> Option<Plot> {
 
 fn shapes(report: &Report) -> Option<Plot> {
     let mut diagrams = Vec::new();
-    for (name, by) in [
-        ("GROUP", "series a target"),
-        ("CHURN", "replaced, in 100,000 a scrape"),
-    ] {
+    for (name, by) in [("GROUP", "target"), ("CHURN", "churn")] {
         for (title, of) in FIGURES
             .iter()
             .filter(|(title, _)| !title.starts_with("create"))
@@ -225,7 +223,7 @@ fn shapes(report: &Report) -> Option<Plot> {
     }
     panels(
         "shapes.svg",
-        "Cost by size of targets and by churn, 100 k series",
+        "Cost by series of a target, and by churn (replaced of 100,000 at each scrape); 100 k series",
         &diagrams,
     )
 }

@@ -8,9 +8,9 @@ use tsdb::fs::{DiskFs, Fs, IoMode};
 use tsdb::internals::chunk::{dense, gorilla};
 use tsdb::internals::log::LogWriter;
 use tsdb::internals::row::{RowEncoder, RowState, RowView};
-use tsdb::{Labels, Samples, SeriesRef, TimeRange};
-use tsdb_bench::cluster::{METRICS, Pod, Shape, TARGET_SERIES, Values, Walk, metric};
-use tsdb_bench::scraper::{START_MS, Scraper, open};
+use tsdb::{Samples, TimeRange};
+use tsdb_bench::cluster::{Shape, TARGET_SERIES, Values, Walk};
+use tsdb_bench::scraper::{Lone, START_MS, Scraper, open};
 use tsdb_bench::scratch::Scratch;
 use tsdb_bench::{Error, Result};
 
@@ -130,26 +130,9 @@ fn append(turns: u64) -> Result<()> {
 fn append_lone(turns: u64) -> Result<()> {
     let scratch = Scratch::new()?;
     let db = open(scratch.path())?;
-    let shape = Shape::new(START_MS);
-    let mut walk = Walk::new(0, WIDTH, Values::Metrics);
-    let mut values = vec![0.0; WIDTH];
-    let mut series: Vec<SeriesRef> = Vec::with_capacity(WIDTH);
-    let mut appender = db.appender()?;
-    for scrape in 0..=turns {
-        walk.scrape(scrape, &mut values);
-        for (place, value) in values.iter().enumerate() {
-            let timestamp = shape.due(scrape) + place as i64;
-            if let Some(series) = series.get(place) {
-                appender.append_ref(*series, timestamp, *value)?;
-                continue;
-            }
-            let pod = Pod::new(place as u64 / METRICS);
-            let labels = Labels::from_pairs(pod.labels(&metric(place as u64 % METRICS)))?;
-            series.push(appender.append(&labels, timestamp, *value)?);
-        }
-        if appender.commit()?.accepted != WIDTH as u64 {
-            return Err(Error::from("not all samples were taken"));
-        }
+    let mut lone = Lone::new(&db, TARGET_SERIES, Shape::new(START_MS))?;
+    for _ in 0..turns {
+        lone.commit()?;
     }
     Ok(())
 }

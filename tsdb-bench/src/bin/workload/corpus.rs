@@ -254,7 +254,7 @@ fn compare(corpus: &Corpus, labels: &[Labels], db: &Db) -> Result<()> {
     for series in db.querier(TimeRange::ALL)?.select(&[])? {
         let series = series?;
         let place = *places
-            .get(series.labels())
+            .get(&series.labels().to_labels())
             .ok_or_else(|| format!("{} was not appended", series.labels()))?;
         let recorded = &corpus.series[place];
         series.read(&mut samples)?;

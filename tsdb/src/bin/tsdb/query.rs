@@ -114,7 +114,7 @@ pub(crate) fn for_each_series(
             Ok(series) => {
                 let read = series.read(&mut samples);
                 if !samples.is_empty() {
-                    visit(series.labels(), &mut samples)?;
+                    visit(&series.labels().to_labels(), &mut samples)?;
                 }
                 read.err()
             }

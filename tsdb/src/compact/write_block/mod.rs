@@ -39,7 +39,7 @@ pub(crate) fn write_block(
     while let Some(series) = cursor.next()? {
         samples.clear();
         series.data.read(range, &mut samples)?;
-        writer.add(&series.labels, &samples)?;
+        writer.add(&series.labels.to_labels(), &samples)?;
         read += 1;
         if read.is_multiple_of(SERIES_PER_PROGRESS) && progress(&writer.counts()).is_break() {
             return Err(Error::aborted("writing a block"));

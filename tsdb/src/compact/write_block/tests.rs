@@ -69,7 +69,7 @@ fn read(block: &Arc<Block>) -> Model {
             .iter()
             .map(|sample| (sample.timestamp, sample.value.to_bits()))
             .collect();
-        model.insert(series.labels, samples);
+        model.insert(series.labels.to_labels(), samples);
     }
     model
 }

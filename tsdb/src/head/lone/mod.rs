@@ -25,6 +25,9 @@ const STRIPES: usize = 64;
 /// Slots of a page: about a scraped target.
 const PAGE: usize = 1024;
 
+/// Series that are looked at to tell whether all are blank, some microseconds.
+const BLANK_SERIES_MAX: usize = 1024;
+
 /// No series of the page has this place.
 const NO_PLACE: u16 = u16::MAX;
 
@@ -187,6 +190,19 @@ impl LoneStore {
 
     pub(crate) fn range_ms(&self) -> i64 {
         self.range_ms
+    }
+
+    /// Tells whether certainly no series has a sample in `range`; with many series nobody looks.
+    pub(crate) fn is_blank(&self, range: TimeRange) -> bool {
+        let mut looked = 0;
+        self.stripes.iter().all(|stripe| {
+            let stripe = stripe.lock();
+            stripe.pages.iter().flatten().all(|page| {
+                looked += page.series.len();
+                looked <= BLANK_SERIES_MAX
+                    && page.series.iter().all(|series| !series.overlaps(range))
+            })
+        })
     }
 
     /// Returns the timestamp of a series' newest lone sample, or of its newest row in a group it left.

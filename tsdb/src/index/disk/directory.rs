@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::page::PER_PAGE;
 use super::set::{SetKind, SetRef};
 use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
-use crate::labels::METRIC_NAME;
+use crate::labels::{METRIC_NAME, pack_label, pack_text};
 
 /// First bytes of an index.
 const MAGIC: [u8; 4] = *b"TSIX";
@@ -34,8 +34,47 @@ pub(super) struct Label {
     /// The entities that have the label.
     pub(super) set: SetRef,
     pub(super) pages: Vec<LabelPage>,
-    /// All values of a label that has a single page, once they were needed.
-    pub(super) texts: OnceLock<Box<[Box<str>]>>,
+    /// The name as label sets have it packed.
+    pub(super) packed_name: Box<[u8]>,
+    /// All values of a label that has a single page, once they were needed: they are in most label sets.
+    pub(super) packed: OnceLock<PackedLabels>,
+}
+
+/// A label with each of its values, packed as label sets have them.
+#[derive(Debug)]
+pub(super) struct PackedLabels {
+    ends: Box<[u32]>,
+    bytes: Box<[u8]>,
+}
+
+impl PackedLabels {
+    /// Packs `name` with each of `values`.
+    pub(super) fn new<'a>(
+        name: &str,
+        values: impl Iterator<Item = Result<&'a [u8], Malformed>>,
+    ) -> Result<Self, Malformed> {
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        for value in values {
+            bytes.extend_from_slice(&pack_label(name.as_bytes(), value?));
+            ends.push(bytes.len() as u32);
+        }
+        Ok(Self {
+            ends: ends.into(),
+            bytes: bytes.into(),
+        })
+    }
+
+    /// Returns the label with the value of this ordinal.
+    #[inline]
+    pub(super) fn get(&self, ordinal: u32) -> Option<&[u8]> {
+        let ordinal = ordinal as usize;
+        let start = match ordinal.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.bytes
+            .get(start as usize..*self.ends.get(ordinal)? as usize)
+    }
 }
 
 /// A page of label values.
@@ -63,6 +102,17 @@ impl Page {
             len,
             verified: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the page without its checksum if that was verified before.
+    #[inline]
+    pub(super) fn verified_body<'a>(&self, index: &'a [u8]) -> Option<&'a [u8]> {
+        // Relaxed: the flag guards no other memory; a thread that misses it verifies once more.
+        if !self.verified.load(Ordering::Relaxed) {
+            return None;
+        }
+        let start = self.offset as usize;
+        index.get(start..start + (self.len as usize).checked_sub(4)?)
     }
 
     /// Returns the page without its checksum, which is verified the first time.
@@ -258,11 +308,12 @@ impl Label {
         };
         let mut pages = Pages::read(reader, end)?;
         let mut label = Self {
+            packed_name: pack_text(name.as_bytes()).into(),
             name,
             values,
             set,
             pages: Vec::new(),
-            texts: OnceLock::new(),
+            packed: OnceLock::new(),
         };
         for _ in 0..page_count(reader, values)? {
             let page = pages.next(reader)?;

@@ -1,6 +1,7 @@
 #![doc = include_str!("FORMAT.md")]
 
 mod directory;
+mod found;
 mod page;
 mod reader;
 mod set;
@@ -9,5 +10,6 @@ mod tests;
 mod view;
 mod writer;
 
-pub use reader::{IndexReader, LabelReader};
+pub use found::Found;
+pub use reader::IndexReader;
 pub use writer::IndexWriter;

@@ -1,5 +1,7 @@
 //! Pages of label values and of entities: sixty-four of either, each behind one checksum.
 
+use memchr::memmem::Finder;
+
 use super::set::{SetKind, SetRef};
 use crate::encoding::{ByteReader, Malformed, put_uvarint, seal};
 
@@ -73,15 +75,53 @@ impl<'a> ValuePage<'a> {
     /// Returns the text of the value.
     #[inline]
     pub(super) fn text(&self, index: usize) -> Result<&'a str, Malformed> {
-        let bytes = self
-            .start(index)
+        std::str::from_utf8(self.bytes(index)?).map_err(|_not_text| Self::not_text(index))
+    }
+
+    /// Returns the bytes of the value's text, which nobody has looked at yet.
+    #[inline]
+    pub(super) fn bytes(&self, index: usize) -> Result<&'a [u8], Malformed> {
+        self.start(index)
             .zip(self.start(index + 1))
-            .and_then(|(start, end)| self.texts.get(start..end));
-        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        text.ok_or(Malformed {
+            .and_then(|(start, end)| self.texts.get(start..end))
+            .ok_or_else(|| Self::not_text(index))
+    }
+
+    #[cold]
+    fn not_text(index: usize) -> Malformed {
+        Malformed {
             what: "value is not text",
             offset: index * END_BYTES,
-        })
+        }
+    }
+
+    /// Returns the first value from `index` on that has `word` in its text.
+    pub(super) fn find_word(
+        &self,
+        mut index: usize,
+        word: &Finder<'_>,
+    ) -> Result<Option<usize>, Malformed> {
+        while index < self.len() {
+            let mut from = self.start(index).ok_or_else(|| Self::not_text(index))?;
+            let Some(found) = self.texts.get(from..).and_then(|texts| word.find(texts)) else {
+                return Ok(None);
+            };
+            from += found;
+            while self.start(index + 1).is_some_and(|end| end <= from) {
+                index += 1;
+            }
+            // Half of what was found may belong to the next value; the search goes on with that one.
+            let text = self.bytes(index)?;
+            let start = self.start(index).ok_or_else(|| Self::not_text(index))?;
+            if from >= start && from - start + word.needle().len() <= text.len() {
+                return Ok(Some(index));
+            }
+            if word.find(text).is_some() {
+                return Ok(Some(index));
+            }
+            index += 1;
+        }
+        Ok(None)
     }
 
     /// Returns the position of `text`, if it is there.
@@ -143,6 +183,7 @@ pub(super) struct EntityPage<'a> {
 
 impl<'a> EntityPage<'a> {
     /// Splits a page without its checksum.
+    #[inline]
     pub(super) fn new(body: &'a [u8], count: usize) -> Result<Self, Malformed> {
         let mut reader = ByteReader::new(body);
         let ends = reader.bytes(count * 2)?;
@@ -166,6 +207,20 @@ impl<'a> EntityPage<'a> {
                 offset: index * 2,
             }),
         }
+    }
+
+    /// Returns the bytes of the labels of the entity.
+    #[inline]
+    pub(super) fn bytes(&self, index: usize) -> Option<&'a [u8]> {
+        let end = |index: usize| {
+            let end = self.ends.get(index * 2..)?.first_chunk()?;
+            Some(usize::from(u16::from_le_bytes(*end)))
+        };
+        let start = match index.checked_sub(1) {
+            Some(before) => end(before)?,
+            None => 0,
+        };
+        self.bodies.get(start..end(index)?)
     }
 
     fn end(&self, index: usize) -> Result<usize, Malformed> {

@@ -1,16 +1,17 @@
 //! Reads an index unit by unit.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::directory::{Directory, Label, LabelPage, Page, Refusal};
+use super::directory::{Directory, Label, LabelPage, PackedLabels, Page, Refusal};
 use super::page::{EntityLabels, EntityPage, PER_PAGE, ValuePage};
 use super::set::SetRef;
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::fs::MappedFile;
 use crate::index::postings::Postings;
-use crate::labels::{Labels, METRIC_NAME};
+use crate::labels::{EntityPacker, Labels, METRIC_NAME, SeriesLabels};
 
 /// Finds the series of a block by their labels and by matchers.
 ///
@@ -100,14 +101,27 @@ impl IndexReader {
         self.directory.series
     }
 
-    /// Returns the labels of the series with `ordinal`; [`LabelReader`] is faster for many.
+    /// Returns the number of entities.
+    pub(super) fn entity_total(&self) -> u32 {
+        self.directory.entities
+    }
+
+    /// Returns the labels of the series with `ordinal`; [`Found`](super::Found) is faster for many.
     ///
     /// # Errors
     ///
-    /// Damage to a page that the labels are on; [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for an ordinal
-    /// past the last series.
+    /// Damage to a unit that the labels depend on; [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for an
+    /// ordinal past the last series.
     pub fn labels(&self, ordinal: u32) -> Result<Labels> {
-        LabelReader::default().labels(self, ordinal)
+        let (metric, base) = self.metric_at(ordinal)?;
+        let name = self.value_text(METRIC_ID, metric.ordinal)?;
+        let entity = self.read_set(metric.set)?.select(ordinal - base);
+        let mut packer = EntityPacker::default();
+        let range = self.pack_entity(
+            entity.expect("a set has as many elements as was compared"),
+            &mut packer,
+        )?;
+        Ok(SeriesLabels::new(name.into(), packer.finish(), range).to_labels())
     }
 
     /// Returns the ordinal of the series with `labels`.
@@ -205,26 +219,96 @@ impl IndexReader {
     /// Returns the text of a value.
     #[inline]
     pub(super) fn value_text(&self, label: u32, ordinal: u32) -> Result<&str> {
-        let texts = self.directory.labels[label as usize].texts.get();
-        match texts.and_then(|texts| texts.get(ordinal as usize)) {
-            Some(text) => Ok(text),
-            None => self.read_text(label, ordinal),
+        let (page, values) = self.value_page(label, ordinal as usize / PER_PAGE)?;
+        values
+            .text(ordinal as usize % PER_PAGE)
+            .map_err(|malformed| self.damaged_page(page, malformed))
+    }
+
+    /// Packs the labels of an entity and returns where they stand in the text of `packer`.
+    #[inline]
+    pub(super) fn pack_entity(&self, entity: u32, packer: &mut EntityPacker) -> Result<Range<u32>> {
+        match self.pack_verified(entity, packer) {
+            Some(range) => Ok(range),
+            None => self.pack_unverified(entity, packer),
         }
     }
 
-    /// Reads the text of a value. Texts of labels with few values are kept: they are in most label sets.
-    fn read_text(&self, label: u32, ordinal: u32) -> Result<&str> {
-        let (page, values) = self.value_page(label, ordinal as usize / PER_PAGE)?;
-        let damaged = |malformed| self.damaged_page(page, malformed);
-        let Label { pages, texts, .. } = &self.directory.labels[label as usize];
-        if pages.len() == 1 {
-            let all: Result<_, Malformed> = (0..values.len())
-                .map(|index| values.text(index).map(Box::from))
-                .collect();
-            let all = all.map_err(damaged)?;
-            texts.get_or_init(|| all);
+    /// Packs an entity of which every page was verified before; `None` if it is another one, or damaged.
+    fn pack_verified(&self, entity: u32, packer: &mut EntityPacker) -> Option<Range<u32>> {
+        let index = self.bytes.as_slice();
+        let directory = &self.directory;
+        let number = entity as usize / PER_PAGE;
+        let page = directory.entity_pages.get(number)?.verified_body(index)?;
+        let count = (directory.entities as usize - number * PER_PAGE).min(PER_PAGE);
+        let labels = EntityPage::new(page, count)
+            .ok()?
+            .bytes(entity as usize % PER_PAGE)?;
+        packer.abandon();
+        let (mut position, mut next) = (0, 1);
+        while position < labels.len() {
+            let id = short_uvarint(labels, &mut position)?.checked_add(next)?;
+            let ordinal = short_uvarint(labels, &mut position)?;
+            next = id.checked_add(1)?;
+            let label = directory.labels.get(id as usize)?;
+            if let Some(packed) = label.packed.get() {
+                packer.push_packed(packed.get(ordinal)?);
+                continue;
+            }
+            let number = ordinal as usize / PER_PAGE;
+            let page = label.pages.get(number)?.page.verified_body(index)?;
+            let count = (label.values as usize - number * PER_PAGE).min(PER_PAGE);
+            let values = ValuePage::new(page, count).ok()?;
+            packer.push_packed(&label.packed_name);
+            packer.push_text(values.bytes(ordinal as usize % PER_PAGE).ok()?);
         }
-        values.text(ordinal as usize % PER_PAGE).map_err(damaged)
+        packer.end()
+    }
+
+    /// Packs an entity and verifies the pages it is on.
+    #[cold]
+    fn pack_unverified(&self, entity: u32, packer: &mut EntityPacker) -> Result<Range<u32>> {
+        packer.abandon();
+        let (page, mut labels) = self.entity_labels(entity)?;
+        let damaged = |malformed| self.damaged_page(page, malformed);
+        while let Some((id, ordinal)) = labels.next().map_err(damaged)? {
+            let Some(label) = self.directory.labels.get(id as usize) else {
+                return Err(damaged(Malformed {
+                    what: "unknown label",
+                    offset: 0,
+                }));
+            };
+            match label.packed.get().and_then(|packed| packed.get(ordinal)) {
+                Some(packed) => packer.push_packed(packed),
+                None => self.pack_label(label, id, ordinal, packer)?,
+            }
+        }
+        packer.end().ok_or_else(|| {
+            damaged(Malformed {
+                what: "labels of an entity are no label set",
+                offset: 0,
+            })
+        })
+    }
+
+    fn pack_label(
+        &self,
+        label: &Label,
+        id: u32,
+        ordinal: u32,
+        packer: &mut EntityPacker,
+    ) -> Result<()> {
+        let (page, values) = self.value_page(id, ordinal as usize / PER_PAGE)?;
+        let damaged = |malformed| self.damaged_page(page, malformed);
+        if label.pages.len() == 1 {
+            let values = (0..values.len()).map(|index| values.bytes(index));
+            let packed = PackedLabels::new(&label.name, values).map_err(damaged)?;
+            label.packed.get_or_init(|| packed);
+        }
+        let value = values.bytes(ordinal as usize % PER_PAGE).map_err(damaged)?;
+        packer.push_packed(&label.packed_name);
+        packer.push_text(value);
+        Ok(())
     }
 
     /// Returns a set of entities, verified.
@@ -393,6 +477,22 @@ impl IndexReader {
     }
 }
 
+/// Reads a number of 32 bits, most of which are short.
+#[inline]
+fn short_uvarint(bytes: &[u8], position: &mut usize) -> Option<u32> {
+    let mut value = 0u32;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = *bytes.get(*position)?;
+        *position += 1;
+        value |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            // The fifth byte has room for four bits.
+            return (shift < 28 || byte < 0x10).then_some(value);
+        }
+    }
+    None
+}
+
 /// Whether a walk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Walk {
@@ -425,55 +525,4 @@ fn damaged(
     malformed: Malformed,
 ) -> Error {
     Error::corruption(path, base + unit as u64, format!("{what}: {malformed}"))
-}
-
-/// Reads the labels of one series after the other; keeps what series of one metric share.
-///
-/// Ordinals come in any order, but those of one metric are best read together.
-#[derive(Debug, Default)]
-pub struct LabelReader {
-    name: String,
-    base: u32,
-    /// The entities of the metric, in the order of its series; empty before the first call.
-    entities: Postings,
-}
-
-impl LabelReader {
-    /// Returns the labels of the series with `ordinal`, of the index that every call names.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`IndexReader::labels`].
-    pub fn labels(&mut self, index: &IndexReader, ordinal: u32) -> Result<Labels> {
-        if ordinal
-            .checked_sub(self.base)
-            .is_none_or(|rank| rank >= self.entities.len())
-        {
-            self.load(index, ordinal)?;
-        }
-        let entity = self
-            .entities
-            .select(ordinal - self.base)
-            .expect("the metric was loaded for this ordinal");
-        let mut labels = Vec::with_capacity(16);
-        index.each_entity_label(entity, |label, value| {
-            labels.push((
-                index.directory.labels[label as usize].name.as_str(),
-                index.value_text(label, value)?,
-            ));
-            Ok(Walk::On)
-        })?;
-        Ok(crate::index::pack(&self.name, || labels.iter().copied()))
-    }
-
-    fn load(&mut self, index: &IndexReader, ordinal: u32) -> Result<()> {
-        let (metric, base) = index.metric_at(ordinal)?;
-        let name = index.value_text(METRIC_ID, metric.ordinal)?;
-        *self = Self {
-            entities: index.read_set(metric.set)?,
-            name: name.to_owned(),
-            base,
-        };
-        Ok(())
-    }
 }

@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use roaring::RoaringBitmap;
-
 use super::page::PER_PAGE;
 use super::reader::{IndexReader, METRIC_ID, Value, Walk};
+use super::set::SetKind;
 use crate::error::{Error, Result};
 use crate::index::browse;
 use crate::index::cardinality::Cardinality;
 use crate::index::postings::Postings;
-use crate::index::select::{Inverted, Selection, select};
-use crate::labels::Matcher;
+use crate::index::select::{Inverted, prefix_of};
+use crate::labels::{Matcher, Pattern};
 
 impl IndexReader {
     /// Returns the ordinals of the series that all of `matchers` select, ascending: in label order.
@@ -21,22 +20,7 @@ impl IndexReader {
     ///
     /// Damage to a unit that the answer depends on.
     pub fn select(&self, matchers: &[Matcher]) -> Result<Vec<u32>> {
-        let Selection {
-            mut metrics,
-            entities,
-        } = select(self, matchers)?;
-        metrics.sort_unstable_by_key(|metric| metric.ordinal);
-        let mut ordinals = Vec::new();
-        for metric in metrics {
-            let base = self.base(metric)?;
-            match &entities {
-                None => ordinals.extend(base..base + metric.set.count),
-                Some(entities) => {
-                    push_ranks(&self.read_set(metric.set)?, entities, base, &mut ordinals);
-                }
-            }
-        }
-        Ok(ordinals)
+        self.find(matchers)?.ordinals(self)
     }
 
     /// Returns the label names of the series that all of `matchers` select.
@@ -64,38 +48,6 @@ impl IndexReader {
     /// Damage to any unit.
     pub fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()> {
         cardinality.add(self)
-    }
-}
-
-/// Finding the rank of an element in a bitmap costs as much as passing this many of them.
-const RANK_COST: u64 = 64;
-
-/// Appends base plus rank of every element of `set` that is in `entities`.
-fn push_ranks(set: &Postings, entities: &RoaringBitmap, base: u32, ordinals: &mut Vec<u32>) {
-    match set {
-        Postings::Run { start, len } => {
-            ordinals.extend(
-                entities
-                    .range(*start..*start + *len)
-                    .map(|entity| base + (entity - start)),
-            );
-        }
-        set if entities.len() * RANK_COST < u64::from(set.len()) => {
-            ordinals.extend(
-                entities
-                    .iter()
-                    .filter_map(|entity| set.rank(entity))
-                    .map(|rank| base + rank),
-            );
-        }
-        set => {
-            ordinals.extend(
-                (base..)
-                    .zip(set.iter())
-                    .filter(|(_, entity)| entities.contains(*entity))
-                    .map(|(ordinal, _)| ordinal),
-            );
-        }
     }
 }
 
@@ -162,6 +114,56 @@ impl Inverted for IndexReader {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn each_match(
+        &self,
+        label: u32,
+        pattern: &Pattern,
+        mut visit: impl FnMut(Value) -> Result<()>,
+    ) -> Result<()> {
+        let word = match pattern {
+            Pattern::Glob(glob) if glob.prefix().is_empty() => glob.longest(),
+            _ => None,
+        };
+        let Some(word) = word else {
+            return self.each_value(label, prefix_of(pattern), |value, text| {
+                if pattern.matches(text) {
+                    visit(value)
+                } else {
+                    Ok(())
+                }
+            });
+        };
+        // The texts of a page are searched as one; few are looked at by themselves.
+        for number in 0..self.directory.labels[label as usize].pages.len() {
+            let (page, values) = self.value_page(label, number)?;
+            let damaged = |malformed| self.damaged_page(page, malformed);
+            let mut index = 0;
+            while let Some(found) = values.find_word(index, word).map_err(damaged)? {
+                if pattern.matches(values.text(found).map_err(damaged)?) {
+                    visit(Value {
+                        label,
+                        ordinal: (number * PER_PAGE + found) as u32,
+                        set: values.set(found).map_err(damaged)?,
+                    })?;
+                }
+                index = found + 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn append_entities(&self, value: Value, out: &mut Vec<u32>) -> Result<()> {
+        // Most values belong to one entity.
+        if let (SetKind::Run, 1) = (value.set.kind, value.set.count)
+            && value.set.at < self.entity_total()
+        {
+            out.push(value.set.at);
+            return Ok(());
+        }
+        out.extend(self.read_set(value.set)?.iter());
         Ok(())
     }
 

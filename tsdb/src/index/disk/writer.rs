@@ -305,7 +305,9 @@ impl<W: io::Write> Output<'_, W> {
             values: values.len() as u32,
             set: self.set(&present)?,
             pages: Vec::new(),
-            texts: OnceLock::new(),
+            // For reading only.
+            packed_name: Box::default(),
+            packed: OnceLock::new(),
         };
         let mut before = 0;
         for (values, sets) in values.chunks(PER_PAGE).zip(sets.chunks(PER_PAGE)) {

@@ -10,6 +10,7 @@
 //!    every pair up in the table.
 
 mod insert;
+mod labels;
 mod order;
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,12 @@ impl MemIndex {
         metrics.sort_unstable_by_key(|metric| &*self.dictionary.value(*metric).text);
         let of_metrics: Vec<Vec<u32>> = metrics
             .iter()
-            .map(|metric| narrowed(&self.dictionary.value(*metric).entities, entities.as_ref()))
+            .map(|metric| {
+                narrowed(
+                    &self.dictionary.value(*metric).entities,
+                    entities.as_deref(),
+                )
+            })
             .collect();
 
         // Entities are sorted once, however many metrics they have; the rank of each then sorts those of a metric.
@@ -89,17 +94,14 @@ impl MemIndex {
 }
 
 /// Returns the elements of `set` that are in `entities`; `None` stands for all.
-fn narrowed(set: &Postings, entities: Option<&RoaringBitmap>) -> Vec<u32> {
+fn narrowed(set: &Postings, entities: Option<&[u32]>) -> Vec<u32> {
     match entities {
         None => set.iter().collect(),
-        Some(entities) if entities.len() < u64::from(set.len()) => entities
-            .iter()
-            .filter(|entity| set.contains(*entity))
-            .collect(),
-        Some(entities) => set
-            .iter()
-            .filter(|entity| entities.contains(*entity))
-            .collect(),
+        Some(entities) => {
+            let mut narrowed = entities.to_vec();
+            set.retain_in(&mut narrowed, true);
+            narrowed
+        }
     }
 }
 

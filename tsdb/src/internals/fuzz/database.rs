@@ -57,7 +57,7 @@ fn read(db: &Db) -> (Model, bool) {
             let bits = samples
                 .iter()
                 .map(|sample| (sample.timestamp, sample.value.to_bits()));
-            model.insert(series.labels().clone(), bits.collect());
+            model.insert(series.labels().to_labels(), bits.collect());
         }
     }
     (model, is_whole)

@@ -277,7 +277,7 @@ pub fn block(data: &[u8]) {
             Ok(None) => return,
             Ok(Some(series)) => {
                 let place = all_labels()
-                    .binary_search(&series.labels)
+                    .binary_search(&series.labels.to_labels())
                     .expect("no series is invented");
                 let expected = block_samples(place);
                 read.clear();

@@ -1,0 +1,54 @@
+//! Labels of series of the head, as answers share them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::MemIndex;
+use crate::labels::{EntityPacker, SeriesLabels};
+
+impl MemIndex {
+    /// Returns the labels of the series in `slots`. All of them share one text, in which an entity that several series
+    /// have stands once, mostly.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no series in one of the slots.
+    pub fn series_labels(&self, slots: &[u32]) -> Vec<SeriesLabels> {
+        let mut packer = EntityPacker::default();
+        // What was packed last of the entities that share a place here: series come metric by metric, and metrics have
+        // much the same entities.
+        let mut packed = vec![(u32::MAX, 0..0); slots.len().next_power_of_two()];
+        let mut ranges: Vec<Range<u32>> = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let entity = self.series_in(*slot).entity;
+            let place = entity as usize & (packed.len() - 1);
+            if packed[place].0 != entity {
+                packed[place] = (entity, self.pack_entity(entity, &mut packer));
+            }
+            ranges.push(packed[place].1.clone());
+        }
+        let texts = packer.finish();
+
+        let mut metric: Arc<str> = Arc::default();
+        let mut labels = Vec::with_capacity(slots.len());
+        for (slot, range) in slots.iter().zip(ranges) {
+            let name = self.metric_of(*slot);
+            if *metric != *name {
+                metric = name.into();
+            }
+            labels.push(SeriesLabels::new(metric.clone(), texts.clone(), range));
+        }
+        labels
+    }
+
+    fn pack_entity(&self, entity: u32, packer: &mut EntityPacker) -> Range<u32> {
+        for id in self.entities.values(entity) {
+            let value = self.dictionary.value(*id);
+            let name = &self.dictionary.label(value.label).name;
+            packer.push(name.as_bytes(), value.text.as_bytes());
+        }
+        packer
+            .end()
+            .expect("labels of a series are within the limits")
+    }
+}
