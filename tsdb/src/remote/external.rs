@@ -35,10 +35,14 @@ impl ExternalLabels {
         }
     }
 
-    /// Walks the labels of a series with these among them, by name. Where both have a name, the series' own label stays.
-    pub fn merge<'l>(&'l self, series: &'l Labels) -> MergedLabels<'l> {
+    /// Walks the labels of a series, given by name, with these among them. Where both have a name, the series' own label
+    /// stays.
+    pub fn merge<'l, L>(&'l self, series: L) -> MergedLabels<'l, L::IntoIter>
+    where
+        L: IntoIterator<Item = (&'l str, &'l str)>,
+    {
         MergedLabels {
-            series: series.iter().peekable(),
+            series: series.into_iter().peekable(),
             external: self.iter().peekable(),
         }
     }
@@ -55,12 +59,12 @@ impl ExternalLabels {
 
 /// The labels of a series and the external ones, by name.
 #[derive(Debug, Clone)]
-pub struct MergedLabels<'l> {
-    series: Peekable<LabelIter<'l>>,
+pub struct MergedLabels<'l, L: Iterator<Item = (&'l str, &'l str)>> {
+    series: Peekable<L>,
     external: Peekable<LabelIter<'l>>,
 }
 
-impl<'l> Iterator for MergedLabels<'l> {
+impl<'l, L: Iterator<Item = (&'l str, &'l str)>> Iterator for MergedLabels<'l, L> {
     type Item = (&'l str, &'l str);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -85,7 +89,7 @@ mod tests {
     fn merged(external: &[(&str, &str)], series: &[(&str, &str)]) -> String {
         let external = ExternalLabels::from_pairs(external.iter().copied()).unwrap();
         let series = Labels::from_pairs(series.iter().copied()).unwrap();
-        let pairs: Vec<_> = external.merge(&series).collect();
+        let pairs: Vec<_> = external.merge(series.iter()).collect();
         assert!(pairs.is_sorted_by(|left, right| left.0 < right.0));
         let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));
         pairs.collect::<Vec<_>>().join(",")

@@ -136,9 +136,9 @@ impl Server {
         if metric.is_empty() {
             return Some("Metric name was empty".into());
         }
-        if !point["timestamp"]
+        if point["timestamp"]
             .as_i64()
-            .is_some_and(|timestamp| timestamp > 0)
+            .is_none_or(|timestamp| timestamp <= 0)
         {
             return Some("Invalid timestamp".into());
         }
