@@ -55,19 +55,25 @@ fn ingest(dir: &Path, file: &Path, count: u64, scrapes: u64, start_ms: i64) -> R
     let (watch, began) = (Stopwatch::start(), Instant::now());
     let mut latencies = Latencies::default();
     let mut done = 1;
-    while done < scrapes && began.elapsed() < TIME_MAX {
-        scrape(&*storage, &shape, &mut targets, done, &mut latencies)?;
-        done += 1;
+    // It can stop taking samples by itself; what it took until then is measured.
+    let mut refusal = String::new();
+    while done < scrapes && began.elapsed() < TIME_MAX && refusal.is_empty() {
+        match scrape(&*storage, &shape, &mut targets, done, &mut latencies) {
+            Ok(()) => done += 1,
+            Err(error) => refusal = error.to_string().replace('"', "'"),
+        }
     }
     let spent = watch.spent();
     let (rss_kb, peak_kb) = (resident_kb()?, peak_kb()?);
-    storage.close()?;
+    if refusal.is_empty() {
+        storage.close()?;
+    }
     let samples = (count * (done - 1)) as f64;
     writeln!(
         std::io::stdout(),
         "{{\"engine\":\"tsink\",\"verb\":\"ingest\",\"series\":{count},\"scrapes\":{done},\"workers\":1,\
          \"create_s\":{},\"create_cpu_s\":{},\"wall_s\":{},\"cpu_s\":{},\"samples_per_s\":{},\"samples_per_cpu_s\":{},\
-         \"commit_p50_us\":{},\"commit_p99_us\":{},\"commit_max_us\":{},\"base_kb\":{base_kb},\"rss_kb\":{rss_kb},\"peak_kb\":{peak_kb}}}",
+         \"commit_p50_us\":{},\"commit_p99_us\":{},\"commit_max_us\":{},\"base_kb\":{base_kb},\"rss_kb\":{rss_kb},\"peak_kb\":{peak_kb},\"refusal\":\"{refusal}\"}}",
         create.wall_s,
         create.cpu_s,
         spent.wall_s,
