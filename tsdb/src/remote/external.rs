@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 
 use crate::error::{Rejection, Result};
-use crate::labels::{LabelIter, Labels, MatchOp, Matcher};
+use crate::labels::{LabelIter, Labels, MatchOp, Matcher, SeriesLabelIter, SeriesLabels};
 
 /// Labels that every series carries outside and none inside: added where samples leave, taken off matchers that come in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl ExternalLabels {
     }
 
     /// Walks the labels of a series with these among them, by name. Where both have a name, the series' own label stays.
-    pub fn merge<'l>(&'l self, series: &'l Labels) -> MergedLabels<'l> {
+    pub fn merge<'l>(&'l self, series: &'l SeriesLabels) -> MergedLabels<'l> {
         MergedLabels {
             series: series.iter().peekable(),
             external: self.iter().peekable(),
@@ -56,7 +56,7 @@ impl ExternalLabels {
 /// The labels of a series and the external ones, by name.
 #[derive(Debug, Clone)]
 pub struct MergedLabels<'l> {
-    series: Peekable<LabelIter<'l>>,
+    series: Peekable<SeriesLabelIter<'l>>,
     external: Peekable<LabelIter<'l>>,
 }
 
@@ -85,6 +85,7 @@ mod tests {
     fn merged(external: &[(&str, &str)], series: &[(&str, &str)]) -> String {
         let external = ExternalLabels::from_pairs(external.iter().copied()).unwrap();
         let series = Labels::from_pairs(series.iter().copied()).unwrap();
+        let series = SeriesLabels::from(&series);
         let pairs: Vec<_> = external.merge(&series).collect();
         assert!(pairs.is_sorted_by(|left, right| left.0 < right.0));
         let pairs = pairs.iter().map(|(name, value)| format!("{name}={value}"));

@@ -123,10 +123,7 @@ pub fn answer(
             let mut writer = SamplesWriter::new();
             for query in request.queries() {
                 for series in select(&query?)? {
-                    writer.push(
-                        external.merge(&series.labels().to_labels()),
-                        &series.samples()?,
-                    )?;
+                    writer.push(external.merge(series.labels()), &series.samples()?)?;
                 }
                 writer.end_query()?;
             }
@@ -138,7 +135,7 @@ pub fn answer(
                 for series in select(&query?)? {
                     writer.write_series(
                         index,
-                        external.merge(&series.labels().to_labels()),
+                        external.merge(series.labels()),
                         series.chunks()?,
                     )?;
                 }
@@ -152,5 +149,5 @@ fn order<'s>(
     external: &'s ExternalLabels,
     series: &'s Series,
 ) -> impl Iterator<Item = (&'s str, &'s str)> {
-    external.merge(&series.labels().to_labels())
+    external.merge(series.labels())
 }
