@@ -206,7 +206,8 @@ impl Spool {
         reader.read(wal, limit, &mut |id, keys| inner.find_keys(id, keys), batch)
     }
 
-    /// Waits until there is something to read, at most for `timeout`. Answers whether there is.
+    /// Waits until there is something to read, or a sync has ended without it, at most for `timeout`. Answers whether there
+    /// is.
     pub fn wait(&self, timeout: Duration) -> bool {
         let Some(wal) = &self.inner.wal else {
             return false;

@@ -27,10 +27,11 @@ fn put(out: &mut Vec<u8>, series: &[(u64, &str, Labels<'_>)]) {
     );
 }
 
+/// A series with its metric name and its other labels.
+type Defined<'a> = (u64, &'a str, Vec<(&'a str, &'a str)>);
+
 /// Reads the definitions of a section back in the same form.
-fn read<'a>(
-    mut reader: DefinitionReader<'a>,
-) -> Result<Vec<(u64, &'a str, Vec<(&'a str, &'a str)>)>, Malformed> {
+fn read<'a>(mut reader: DefinitionReader<'a>) -> Result<Vec<Defined<'a>>, Malformed> {
     let mut entities = Vec::new();
     while let Some(pairs) = reader.next_entity()? {
         entities.push(pairs.to_vec());

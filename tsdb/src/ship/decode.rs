@@ -55,9 +55,9 @@ impl LogDecoder {
 
     /// Frames are missing: rows wait for the next base of their group.
     pub(crate) fn note_gap(&mut self) {
-        for group in self.groups.values_mut() {
-            group.is_known = false;
-        }
+        self.groups
+            .values_mut()
+            .for_each(|group| group.is_known = false);
     }
 
     /// Takes the groups through a frame and tells `visitor` what it says.

@@ -32,7 +32,7 @@ impl Position {
 /// back under another one, and its samples must not overtake each other.
 pub(crate) fn shard_key(labels: &Labels) -> u32 {
     let mut bytes = Vec::with_capacity(256);
-    for (name, value) in labels.iter() {
+    for (name, value) in labels {
         for text in [name, value] {
             bytes.extend_from_slice(text.as_bytes());
             // No byte of UTF-8: texts cannot run into each other.
@@ -47,7 +47,7 @@ pub(crate) fn shard_key(labels: &Labels) -> u32 {
 pub fn shard_of(key: u32, shards: usize) -> usize {
     // Fibonacci hashing: the checksum's upper bits alone do not spread texts that differ in few bytes evenly.
     let hash = u64::from(key.wrapping_mul(0x9e37_79b9));
-    (hash * shards as u64 >> 32) as usize
+    ((hash * shards as u64) >> 32) as usize
 }
 
 /// Which samples of a log a remote has acknowledged.

@@ -1,7 +1,7 @@
 //! Making the log durable, and what to do when that fails.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::log::{SegmentPlace, Wal, Writer, count, info, segment_path, unfinished};
 use super::segment::SyncHandle;
@@ -49,16 +49,14 @@ impl Wal {
         }
     }
 
-    /// Blocks until `sequence` is durable or `timeout` has passed; answers whether it is. Syncs nothing itself.
+    /// Blocks until a sync has ended, if `sequence` is not durable yet, at most for `timeout`; answers whether it is then.
+    /// Syncs nothing itself.
     pub(crate) fn wait_durable(&self, sequence: u64, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
         let mut state = self.sync.lock();
-        while self.synced_sequence() < sequence {
-            if self.sync_ended.wait_until(&mut state, deadline).timed_out() {
-                return self.synced_sequence() >= sequence;
-            }
+        if self.synced_sequence() < sequence {
+            self.sync_ended.wait_for(&mut state, timeout);
         }
-        true
+        self.synced_sequence() >= sequence
     }
 
     /// Blocks until somebody's sync has covered `sequence`.
