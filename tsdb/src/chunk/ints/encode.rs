@@ -322,4 +322,4 @@ const WORTH_A_TRIAL: u32 = 10;
 const TRIALS_MAX: usize = 3;
 
 /// Coded streams take longer to read, so they have to be shorter than packed ones by so much.
-const SAVES_ONE_IN: usize = 40;
+const SAVES_ONE_IN: usize = 64;
