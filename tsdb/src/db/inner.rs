@@ -49,6 +49,8 @@ pub(super) struct Inner {
     pub(super) first_segment: u64,
     /// Segments that are kept for remotes, by number, and how old they are.
     pub(super) closed_segments: Mutex<BTreeMap<u64, Timestamp>>,
+    /// Bytes of the log that stay for remotes alone.
+    pub(super) spool_bytes: AtomicU64,
     /// Sets the references of this open apart from those of others, which may have named series that no frame defined
     /// and whose ids are given out again: the upper 16 bits of every reference, drawn at random.
     pub(super) epoch: u64,
@@ -171,6 +173,7 @@ impl Inner {
             remotes: Remotes::default(),
             first_segment,
             closed_segments: Mutex::default(),
+            spool_bytes: AtomicU64::new(0),
             epoch: ((super::open::random_seed() | 1) & 0xffff) << 48,
             counters: parts.counters,
             lanes: Arc::default(),

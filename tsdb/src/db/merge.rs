@@ -186,6 +186,8 @@ impl Inner {
         };
         let other_bytes =
             self.wal.as_ref().map_or(0, |wal| wal.size_bytes()) + self.head.pieces.size_bytes();
+        // What is kept for remotes alone has a budget of its own.
+        let other_bytes = other_bytes.saturating_sub(self.spool_bytes.load(Ordering::Relaxed));
         for step in retire(&candidates, options, horizon, other_bytes) {
             let Step::Drop { block, reason } = step else {
                 continue;

@@ -452,6 +452,7 @@ impl Inner {
     /// to `checkpoint` is.
     pub(super) fn keep_spool_budget(&self, wal: &Wal, checkpoint: u64) -> Result<()> {
         if self.remotes.is_empty() {
+            self.spool_bytes.store(0, Ordering::Relaxed);
             return Ok(());
         }
         loop {
@@ -461,10 +462,11 @@ impl Inner {
                 .take(segments.len() - 1)
                 .take_while(|info| info.last_sequence <= checkpoint)
                 .collect();
+            let bytes = kept.iter().map(|info| info.bytes).sum();
+            self.spool_bytes.store(bytes, Ordering::Relaxed);
             let Some(oldest) = kept.first() else {
                 return Ok(());
             };
-            let bytes = kept.iter().map(|info| info.bytes).sum();
             let next = segments[1].first_sequence;
             let Some(reason) = self.over_budget(wal, bytes, oldest, next)? else {
                 return Ok(());
