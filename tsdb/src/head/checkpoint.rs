@@ -8,12 +8,13 @@ use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
 use crate::error::{Error, Result};
 use crate::frame::{DeletedRange, read_tombstones, write_tombstones};
 use crate::fs::{self, Fs, names};
+use crate::piece::{Content, PieceHeader};
 
 use super::Head;
 use super::group::Sealer;
 use super::layout::Layout;
-use super::lone::LoneSeries;
-use super::piece_files::{Piece, PieceFileLen};
+use super::lone::{ClosedChunk, LoneSeries};
+use super::piece_files::{LoadedPiece, Piece, PieceFileLen};
 use super::tombstones::Deleted;
 
 const MAGIC: &[u8; 8] = b"TSDBCKP1";
@@ -288,6 +289,13 @@ impl Head {
         let range_ms = self.config.range_ms;
         self.pieces
             .load(file, range_ms, damage, |header, found, damage| {
+                if header.content == Content::Chunks {
+                    match self.restore_chunks(header, found, flushed) {
+                        Ok(()) => *pieces += 1,
+                        Err(error) => damage.push(error),
+                    }
+                    return;
+                }
                 if flushed.covers(header.last_timestamp, header.last_sequence) {
                     return;
                 }
@@ -313,14 +321,36 @@ impl Head {
             });
     }
 
+    fn restore_chunks(
+        &self,
+        header: PieceHeader,
+        found: LoadedPiece<'_>,
+        flushed: Flushed,
+    ) -> Result<()> {
+        let (piece, chunks) = found.chunks(header)?;
+        for chunk in &chunks {
+            let slot = self.slots.read().find(chunk.id);
+            if let Some(slot) = slot
+                && !flushed.covers(chunk.last, chunk.last_sequence)
+            {
+                self.note_time(chunk.first);
+                self.note_time(chunk.last);
+                self.lone
+                    .restore_chunk(slot, ClosedChunk::stored(&piece, chunk));
+            }
+        }
+        Ok(())
+    }
+
     fn restore_lone(&self, bytes: &[u8], path: &Path, report: &mut RestoreReport) {
         let mut reader = ByteReader::new(bytes);
-        if reader.bytes(LONE_MAGIC.len()).ok() != Some(LONE_MAGIC) {
+        let Ok(through) = read_lone_header(&mut reader) else {
             report
                 .damage
                 .push(Error::corruption(path, 0, "not a lone file of version 1"));
             return;
-        }
+        };
+        self.lone.set_restored_through(through);
         while !reader.is_empty() {
             let at = reader.position();
             if let Err(malformed) = self.restore_lone_page(&mut reader) {
@@ -391,6 +421,9 @@ impl Head {
             }
         }
         let structure = self.structure.write();
+        // Before their lengths are taken: what is in a piece is not in the lone file.
+        self.spill_lone()?;
+        let piece_files = self.pieces.lengths();
         let lone = self.encode_lone();
         let tombstones = self.tombstones_by_sequence(sequence);
         let boundary = self.boundary();
@@ -408,7 +441,7 @@ impl Head {
             next_series: self.next_series.load(Ordering::Relaxed),
             next_group: self.next_group.load(Ordering::Relaxed),
             lone_file: if lone.is_some() { lone_file } else { 0 },
-            piece_files: self.pieces.lengths(),
+            piece_files,
             tombstones,
         })
     }
@@ -433,6 +466,11 @@ impl Head {
                 state.pieces = Arc::new(pieces);
             }
         }
+        for piece in self.lone.pieces() {
+            if piece.is_distrusted() {
+                self.lone.replace_piece(&piece, &piece.copy(&self.pieces)?);
+            }
+        }
         self.pieces.release_distrusted();
         Ok(())
     }
@@ -440,6 +478,9 @@ impl Head {
     /// Returns the lone samples as a file, or `None` if there are none.
     fn encode_lone(&self) -> Option<Vec<u8>> {
         let mut file = LONE_MAGIC.to_vec();
+        file.extend_from_slice(&self.lone.newest_sequence().to_le_bytes());
+        seal(&mut file, 0);
+        let header_bytes = file.len();
         let mut page = Vec::new();
         let close = |page: &mut Vec<u8>, file: &mut Vec<u8>| {
             if !page.is_empty() {
@@ -450,13 +491,13 @@ impl Head {
         };
         let slots = self.slots.read();
         self.lone.for_each(|slot, series| {
-            series.write(slots.get(slot).id, self.config.range_ms, &mut page);
+            series.write(slots.get(slot).id, &mut page);
             if page.len() >= LONE_PAGE_BYTES {
                 close(&mut page, &mut file);
             }
         });
         close(&mut page, &mut file);
-        (file.len() > LONE_MAGIC.len()).then_some(file)
+        (file.len() > header_bytes).then_some(file)
     }
 
     fn tombstones_by_sequence(&self, through: u64) -> Vec<(u64, Vec<DeletedRange>)> {
@@ -489,6 +530,15 @@ impl Head {
     pub(crate) fn put_unstored_back(&self, ids: Vec<u64>) {
         self.unstored.lock().extend(ids);
     }
+}
+
+/// Reads the header of a lone file: the newest sequence of the samples in it and in the pieces of its checkpoint.
+fn read_lone_header(reader: &mut ByteReader<'_>) -> Result<u64, Malformed> {
+    let mut header = ByteReader::checked(reader.bytes(LONE_MAGIC.len() + 8 + 4)?)?;
+    if header.bytes(LONE_MAGIC.len())? != LONE_MAGIC {
+        return Err(header.malformed("not a lone file of version 1"));
+    }
+    header.u64()
 }
 
 fn read_file(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {

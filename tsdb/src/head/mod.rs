@@ -469,6 +469,23 @@ impl Head {
         sealed.is_ok() && state.open.len() == 0
     }
 
+    /// Writes closed chunks of lone samples to files if there are many. A failure leaves them in memory: the next commit
+    /// tries again.
+    pub(crate) fn spill_if_due(&self) {
+        if self.lone.is_spill_due() && self.spill_lone().is_err() {
+            self.counters.seal_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes all closed chunks of lone samples to files.
+    pub(crate) fn spill_lone(&self) -> Result<()> {
+        let ids_of = |slots: &[u32]| {
+            let known = self.slots.read();
+            slots.iter().map(|&slot| known.get(slot).id).collect()
+        };
+        self.lone.spill(&self.pieces, self.boundary(), ids_of)
+    }
+
     /// Adds up the bytes the head accounts for, by part: index, slots, groups, lone samples.
     pub(crate) fn memory_by_part(&self) -> [usize; 4] {
         let groups = self.all_groups();
@@ -509,6 +526,9 @@ impl Head {
             count += pieces.len() as u64;
             damaged.extend(pieces.iter().filter_map(|piece| piece.verify().err()));
         }
+        let pieces = self.lone.pieces();
+        count += pieces.len() as u64;
+        damaged.extend(pieces.iter().filter_map(|piece| piece.verify().err()));
         (count, damaged)
     }
 

@@ -198,11 +198,12 @@ impl Head {
             drop(structure);
             start = end;
         }
+        let flushed = self.flushed.lock().through;
         let mut slots = self.slots.write();
         slots.release_pages();
         self.tombstones
             .write()
-            .truncate(boundary, |slot| slots.get(slot).id == 0);
+            .truncate(boundary, flushed, |slot| slots.get(slot).id == 0);
     }
 
     /// Finds the oldest timestamp that is left.
