@@ -11,6 +11,7 @@ use crate::fs::{self, Fs, names};
 use crate::piece::{Content, PieceHeader};
 
 use super::Head;
+use super::flushed::{Flushed, FlushedPart};
 use super::group::Sealer;
 use super::layout::Layout;
 use super::lone::{ClosedChunk, LoneSeries};
@@ -34,7 +35,7 @@ pub(crate) struct Checkpoint {
     pub(crate) boundary: i64,
     /// Newest timestamp committed.
     newest: i64,
-    /// What blocks hold: samples before this time that came up to this sequence.
+    /// What blocks hold.
     flushed: Flushed,
     next_series: u64,
     next_group: u64,
@@ -50,7 +51,6 @@ impl Checkpoint {
         Self {
             boundary: i64::MIN,
             newest: i64::MIN,
-            flushed: Flushed::NOTHING,
             ..Self::default()
         }
     }
@@ -113,8 +113,11 @@ impl Checkpoint {
         out.extend_from_slice(&self.segment.to_le_bytes());
         out.extend_from_slice(&self.boundary.to_le_bytes());
         out.extend_from_slice(&self.newest.to_le_bytes());
-        out.extend_from_slice(&self.flushed.before.to_le_bytes());
-        out.extend_from_slice(&self.flushed.through.to_le_bytes());
+        put_uvarint(&mut out, self.flushed.parts().len() as u64);
+        for part in self.flushed.parts() {
+            out.extend_from_slice(&part.before.to_le_bytes());
+            out.extend_from_slice(&part.through.to_le_bytes());
+        }
         out.extend_from_slice(&self.next_series.to_le_bytes());
         out.extend_from_slice(&self.next_group.to_le_bytes());
         out.extend_from_slice(&self.lone_file.to_le_bytes());
@@ -145,10 +148,7 @@ impl Checkpoint {
             segment: reader.u64()?,
             boundary: reader.i64()?,
             newest: reader.i64()?,
-            flushed: Flushed {
-                before: reader.i64()?,
-                through: reader.u64()?,
-            },
+            flushed: read_flushed(&mut reader)?,
             next_series: reader.u64()?,
             next_group: reader.u64()?,
             lone_file: reader.u64()?,
@@ -167,34 +167,6 @@ impl Checkpoint {
         }
         reader.expect_end()?;
         Ok(checkpoint)
-    }
-}
-
-/// A part of the head that blocks hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flushed {
-    /// Everything before this time,
-    pub(crate) before: i64,
-    /// as far as it came up to this sequence.
-    pub(crate) through: u64,
-}
-
-impl Flushed {
-    /// No block holds anything of the head.
-    pub(crate) const NOTHING: Self = Self {
-        before: i64::MIN,
-        through: 0,
-    };
-
-    /// Takes up what one more flush wrote. Rows never go below an earlier boundary, so both limits only rise.
-    pub(crate) fn widen(&mut self, flushed: Self) {
-        self.before = self.before.max(flushed.before);
-        self.through = self.through.max(flushed.through);
-    }
-
-    /// Tells whether blocks hold all of a run of samples.
-    pub(crate) fn covers(&self, last_timestamp: i64, last_sequence: u64) -> bool {
-        last_timestamp < self.before && last_sequence <= self.through
     }
 }
 
@@ -219,13 +191,13 @@ impl Head {
         self.raise_boundary(checkpoint.boundary);
         self.max_time
             .fetch_max(checkpoint.newest, Ordering::Relaxed);
-        *self.flushed.lock() = checkpoint.flushed;
+        self.flushed.lock().clone_from(&checkpoint.flushed);
         self.next_series
             .fetch_max(checkpoint.next_series, Ordering::Relaxed);
         self.next_group
             .fetch_max(checkpoint.next_group, Ordering::Relaxed);
         for &file in &checkpoint.piece_files {
-            self.restore_pieces(file, checkpoint.flushed, &mut report);
+            self.restore_pieces(file, &checkpoint.flushed, &mut report);
         }
         self.remove_orphans(checkpoint, fs, dir)?;
         if checkpoint.lone_file > 0 {
@@ -282,7 +254,7 @@ impl Head {
         Ok(())
     }
 
-    fn restore_pieces(&self, file: PieceFileLen, flushed: Flushed, report: &mut RestoreReport) {
+    fn restore_pieces(&self, file: PieceFileLen, flushed: &Flushed, report: &mut RestoreReport) {
         let mut layouts: std::collections::HashMap<u64, Arc<Layout>> =
             std::collections::HashMap::new();
         let RestoreReport { damage, pieces } = report;
@@ -325,7 +297,7 @@ impl Head {
         &self,
         header: PieceHeader,
         found: LoadedPiece<'_>,
-        flushed: Flushed,
+        flushed: &Flushed,
     ) -> Result<()> {
         let (piece, chunks) = found.chunks(header)?;
         for chunk in &chunks {
@@ -437,7 +409,7 @@ impl Head {
             segment,
             boundary,
             newest: self.max_time(),
-            flushed: *self.flushed.lock(),
+            flushed: self.flushed.lock().clone(),
             next_series: self.next_series.load(Ordering::Relaxed),
             next_group: self.next_group.load(Ordering::Relaxed),
             lone_file: if lone.is_some() { lone_file } else { 0 },
@@ -532,6 +504,17 @@ impl Head {
     }
 }
 
+fn read_flushed(reader: &mut ByteReader<'_>) -> Result<Flushed, Malformed> {
+    let mut flushed = Flushed::default();
+    for _ in 0..reader.uvarint_max(reader.remaining() / 16, "more flushes than bytes")? {
+        flushed.add(FlushedPart {
+            before: reader.i64()?,
+            through: reader.u64()?,
+        });
+    }
+    Ok(flushed)
+}
+
 /// Reads the header of a lone file: the newest sequence of the samples in it and in the pieces of its checkpoint.
 fn read_lone_header(reader: &mut ByteReader<'_>) -> Result<u64, Malformed> {
     let mut header = ByteReader::checked(reader.bytes(LONE_MAGIC.len() + 8 + 4)?)?;
@@ -563,15 +546,16 @@ mod tests {
     use super::*;
 
     fn checkpoint() -> Checkpoint {
+        let mut flushed = Flushed::default();
+        for (before, through) in [(-5, 6), (-7, 8)] {
+            flushed.add(FlushedPart { before, through });
+        }
         Checkpoint {
             sequence: 7,
             segment: 3,
             boundary: -1,
             newest: 12,
-            flushed: Flushed {
-                before: -5,
-                through: 6,
-            },
+            flushed,
             next_series: 100,
             next_group: 4,
             lone_file: 2,

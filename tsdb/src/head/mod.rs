@@ -17,6 +17,7 @@
 mod apply;
 mod checkpoint;
 mod flush;
+mod flushed;
 mod group;
 mod layout;
 mod lone;
@@ -45,8 +46,9 @@ use crate::labels::Labels;
 use crate::time::Timestamp;
 
 pub(crate) use apply::{ApplyReport, ReplayWork};
-pub(crate) use checkpoint::{Checkpoint, Flushed};
+pub(crate) use checkpoint::Checkpoint;
 pub(crate) use flush::{FlushValues, FlushView};
+use flushed::Flushed;
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
 pub(crate) use lone::{LoneSeries, LoneStore};
@@ -192,7 +194,7 @@ impl Head {
             tombstones: RwLock::default(),
             publisher: Publisher::new(0),
             boundary: AtomicI64::new(i64::MIN),
-            flushed: Mutex::new(Flushed::NOTHING),
+            flushed: Mutex::default(),
             max_time: AtomicI64::new(i64::MIN),
             min_time: AtomicI64::new(i64::MAX),
             next_series: AtomicU64::new(1),

@@ -20,7 +20,7 @@ use super::Head;
 use super::group::{Group, GroupState, OpenRow, OpenRows};
 use super::lone::LoneSeries;
 use super::piece_files::Piece;
-use super::recent::Hidden;
+use super::recent::{Hidden, HiddenSample};
 use super::tombstones::Deleted;
 
 /// Series whose content is copied at a time.
@@ -219,8 +219,8 @@ struct HeadSeries {
     groups: Vec<(Arc<GroupCopy>, usize)>,
     home: Option<Home>,
     lone: Option<LoneSeries>,
-    /// Times of lone samples that came after the view.
-    hidden: Box<[Timestamp]>,
+    /// Lone samples that came after the view.
+    hidden: Box<[HiddenSample]>,
     deleted: Vec<Deleted>,
 }
 

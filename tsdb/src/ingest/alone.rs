@@ -2,7 +2,8 @@
 //!
 //! 1. Find the series. A reader of homes and layouts stays one until the end, so none of them gets a home meanwhile.
 //! 2. Announce each sample to its series and encode it. A series that has something as new, or for which somebody else
-//!    has announced a sample, sends the whole commit the slow way, which waits until commits like this one are done and judges again.
+//!    has announced a sample, sends the whole commit the slow way, which waits until commits like this one are done and
+//!    judges again.
 //! 3. Write the frame. If that fails the announcements are taken back.
 //! 4. Note the samples, so that older readers leave them out, and add them.
 //!

@@ -9,10 +9,10 @@ use crate::piece::{PieceChunk, put_chunks};
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
-use super::super::layout::Layout;
-use super::super::piece_files::{Piece, PieceFiles};
 use super::LoneStore;
 use super::series::in_memory;
+use crate::head::layout::Layout;
+use crate::head::piece_files::{Piece, PieceFiles};
 
 /// Bytes of closed chunks in memory after which they go to a file.
 pub(super) const SPILL_BYTES: usize = 1 << 20;

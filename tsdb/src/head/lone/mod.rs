@@ -6,7 +6,6 @@
 //!    ([`LoneSeries::push`]); no lock is held in between.
 //! 3. In order, samples go to an open Gorilla chunk; what is older than its newest sample goes to a short sorted buffer
 //!    that becomes a chunk when it is full. No chunk crosses a boundary of the block range, so a flush drops whole chunks.
-//!
 //! 4. Closed chunks are written to piece files, many together ([`LoneStore::spill`]); a checkpoint stores what is open.
 //!
 //! A timestamp stands once in a series: whoever adds a sample has looked first. A deletion ends all chunks of its series,
@@ -43,7 +42,7 @@ pub(crate) struct LoneStore {
     range_ms: i64,
     /// Taken after groups' locks, one at a time, and held for no I/O.
     stripes: Box<[Mutex<Stripe>]>,
-    /// Slots of series with closed chunks in memory. No other lock is taken under it.
+    /// Slots of series with closed chunks in memory. Taken after a stripe; no other lock is taken under it.
     unspilled: Mutex<Vec<u32>>,
     /// Bytes of those chunks.
     unspilled_bytes: AtomicUsize,

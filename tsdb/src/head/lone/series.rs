@@ -8,6 +8,7 @@ use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
 use super::closed::{ChunkPlace, ClosedChunk};
+use crate::head::recent::HiddenSample;
 
 /// Late samples that are kept sorted before they become a chunk; Prometheus' default.
 const LATE_MAX: usize = 32;
@@ -174,7 +175,7 @@ impl LoneSeries {
         let closed = &mut self.rest().closed;
         if closed.len() == closed.capacity() {
             // Most series have few: doubling would leave half of the room unused.
-            closed.reserve_exact(2);
+            closed.reserve_exact(1);
         }
         closed.push(chunk);
     }
@@ -335,12 +336,12 @@ impl LoneSeries {
         overlaps
     }
 
-    /// Appends the samples in `range` whose times are not `hidden` and that `is_deleted(timestamp, sequence)` does not
+    /// Appends the samples in `range` that are not `hidden` and that `is_deleted(timestamp, sequence)` does not
     /// tell, in time order. The sequence is that of the newest sample of a chunk: a deletion ends all chunks.
     pub(crate) fn read(
         &self,
         range: TimeRange,
-        hidden: &[Timestamp],
+        hidden: &[HiddenSample],
         is_deleted: impl Fn(Timestamp, u64) -> bool,
         out: &mut Samples,
     ) -> Result<()> {
@@ -350,7 +351,9 @@ impl LoneSeries {
             for sample in decoded.iter() {
                 let timestamp = sample.timestamp;
                 if range.contains(timestamp)
-                    && !hidden.contains(&timestamp)
+                    && !hidden
+                        .iter()
+                        .any(|hidden| hidden.is_at(timestamp, sequence))
                     && !is_deleted(timestamp, sequence)
                 {
                     out.push(timestamp, sample.value);
