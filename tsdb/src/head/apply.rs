@@ -138,9 +138,10 @@ impl Head {
         ranges: &[DeletedRange],
         report: &mut ApplyReport,
     ) {
+        let slots = self.slots.read();
         let mut tombstones = self.tombstones.write();
         for range in ranges {
-            let Some(slot) = self.slots.read().find(range.id) else {
+            let Some(slot) = slots.find(range.id) else {
                 report.unknown_series += 1;
                 continue;
             };

@@ -209,8 +209,8 @@ impl Head {
                 Err(error) => report.damage.push(error),
             }
         }
-        let mut tombstones = self.tombstones.write();
         let slots = self.slots.read();
+        let mut tombstones = self.tombstones.write();
         for (sequence, ranges) in &checkpoint.tombstones {
             for range in ranges {
                 if let Some(slot) = slots.find(range.id) {

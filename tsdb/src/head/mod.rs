@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::encoding::Malformed;
-use crate::error::{Error, Rejection};
+use crate::error::{Error, Rejection, Result};
 use crate::frame::{Definition, DefinitionReader, put_definitions};
 use crate::fs::Fs;
 use crate::index::{Insertion, MemIndex};

@@ -74,7 +74,7 @@ impl Committer {
                 Ok(Appended::Written { sequence }) => break sequence,
                 Ok(Appended::Rotated { .. }) => {}
                 Err(error) => {
-                    take_back(&self.head, &self.alone.samples);
+                    take_back(&self.head, &self.alone.samples, self.alone.token);
                     return Err(error);
                 }
             }
@@ -86,6 +86,7 @@ impl Committer {
         for (place, (_, timestamp, value)) in self.alone.samples.iter().zip(staged.samples()) {
             let series = cursor.push(place.slot, timestamp, value, sequence);
             series.set_scale_hint(place.scale_hint);
+            series.settle(self.alone.token);
         }
         drop(cursor);
         self.head.note_time(oldest);
@@ -138,7 +139,7 @@ fn announce(
         };
         let Some(before) = announced else {
             drop(cursor);
-            take_back(head, &scratch.samples[..index]);
+            take_back(head, &scratch.samples[..index], scratch.token);
             return None;
         };
         place.before = before;
@@ -152,9 +153,12 @@ fn announce(
 }
 
 /// Takes announcements back, the latest first: a series may stand here several times.
-fn take_back(head: &Head, places: &[LonePlace]) {
+fn take_back(head: &Head, places: &[LonePlace], token: u32) {
     let mut cursor = head.lone.cursor();
     for place in places.iter().rev() {
         cursor.series(place.slot).release(place.before);
+    }
+    for place in places {
+        cursor.series(place.slot).settle(token);
     }
 }

@@ -485,4 +485,38 @@ mod tests {
                 .all(|stripe| stripe.lock().pages.iter().all(Option::is_none))
         );
     }
+
+    #[test]
+    fn announcements_that_are_taken_back_leave_the_newest_time_as_it_was() {
+        let (one, other) = (1, 3);
+        let mut series = LoneSeries::default();
+        series.note_newest(10);
+        assert_eq!(series.reserve(20, one), Some(10));
+        assert_eq!(series.reserve(40, one), Some(20));
+        assert_eq!(series.reserve(50, other), None, "one at a time");
+        series.release(20);
+        series.release(10);
+        assert_eq!(series.reserve(50, other), None, "not before it is settled");
+        series.settle(one);
+        assert_eq!(series.newest(), Some(10));
+        assert_eq!(series.reserve(20, other), Some(10));
+    }
+
+    #[test]
+    fn who_settles_does_not_end_the_announcement_of_another() {
+        let (one, other, third) = (1, 3, 5);
+        let mut series = LoneSeries::default();
+        series.reserve(20, one);
+        series.reserve(30, one);
+        series.push(20, 0.0, 1, 7_200_000);
+        series.settle(one);
+        assert_eq!(series.reserve(40, other), Some(30));
+        series.push(30, 0.0, 1, 7_200_000);
+        series.settle(one);
+        assert_eq!(series.reserve(50, third), None);
+        series.release(30);
+        series.settle(other);
+        assert_eq!(series.newest(), Some(30));
+        assert_eq!(series.reserve(40, third), Some(30));
+    }
 }

@@ -28,7 +28,8 @@ pub(crate) struct LoneSeries {
     last_sequence: u64,
     /// The decimal scale the latest value was written at.
     scale_hint: u8,
-    /// Whose announcement is not pushed or released yet; 0 for nobody's.
+    /// Whose announcement is not settled yet; 0 for nobody's. Only one at a time: if two were taken back in the order they
+    /// were made, the time of the first would stay.
     announced_by: u32,
     rest: Option<Box<Rest>>,
 }
@@ -88,10 +89,17 @@ impl LoneSeries {
         }
     }
 
-    /// Takes the latest announcement back.
+    /// Takes the latest announcement back. [`LoneSeries::settle`] follows once all of a commit are.
     pub(crate) fn release(&mut self, before: Timestamp) {
         self.newest = before;
-        self.announced_by = 0;
+    }
+
+    /// Lets others announce samples, unless somebody else has already.
+    #[inline]
+    pub(crate) fn settle(&mut self, by: u32) {
+        if self.announced_by == by {
+            self.announced_by = 0;
+        }
     }
 
     #[inline]
@@ -215,7 +223,6 @@ impl LoneSeries {
         // A commit that came to the log first may come here second.
         self.last_sequence = self.last_sequence.max(sequence);
         self.newest = self.newest.max(timestamp);
-        self.announced_by = 0;
         closed
     }
 
