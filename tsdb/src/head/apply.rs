@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::frame::{Base, DeletedRange, LoneSample, RowSection, Section, sections};
 use crate::time::Timestamp;
 
 use super::group::{Group, RowFault, Sealer};
 use super::layout::Layout;
+use super::lone::LoneCursor;
 use super::tombstones::Deleted;
 use super::{GroupState, Head};
 
@@ -81,14 +81,20 @@ impl Head {
                     work[lane].steps.push((sequence, GroupStep::Row(row)));
                     Ok(())
                 }
-                Ok(Section::Lone(mut reader)) if sequence > through => (|| {
-                    while let Some(sample) = reader.next()? {
-                        self.replay_lone(sequence, &sample, report);
-                    }
-                    Ok(())
-                })(),
+                Ok(Section::Lone(mut reader))
+                    if sequence > through && !self.lone.has_restored(sequence) =>
+                {
+                    (|| {
+                        let mut cursor = self.lone.cursor();
+                        while let Some(sample) = reader.next()? {
+                            self.replay_lone(sequence, &sample, &mut cursor, report);
+                        }
+                        Ok(())
+                    })()
+                }
                 Ok(Section::Tombstones(ranges)) if sequence > through => {
-                    self.apply_tombstones(sequence, &ranges, report)
+                    self.apply_tombstones(sequence, &ranges, report);
+                    Ok(())
                 }
                 Ok(Section::Lone(_) | Section::Tombstones(_) | Section::Unknown) => Ok(()),
                 Err(malformed) => Err(malformed),
@@ -97,11 +103,18 @@ impl Head {
         }
     }
 
-    fn replay_lone(&self, sequence: u64, sample: &LoneSample, report: &mut ApplyReport) {
+    fn replay_lone(
+        &self,
+        sequence: u64,
+        sample: &LoneSample,
+        cursor: &mut LoneCursor<'_>,
+        report: &mut ApplyReport,
+    ) {
         let slot = self.slots.read().find(sample.id);
         match slot {
             Some(slot) => {
-                self.apply_lone(slot, sample.timestamp, sample.value, sequence);
+                cursor.push(slot, sample.timestamp, sample.value, sequence);
+                self.note_time(sample.timestamp);
                 report.samples += 1;
             }
             None => report.unknown_series += 1,
@@ -118,22 +131,17 @@ impl Head {
         self.recent.note(sequence, samples, oldest);
     }
 
-    /// Takes a lone sample up.
-    pub(crate) fn apply_lone(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
-        self.lone.push(slot, timestamp, value, sequence);
-        self.note_time(timestamp);
-    }
-
-    /// Takes tombstones up.
+    /// Takes tombstones up. Chunks of lone samples end here: each lies before a tombstone or behind it as a whole.
     pub(crate) fn apply_tombstones(
         &self,
         sequence: u64,
         ranges: &[DeletedRange],
         report: &mut ApplyReport,
-    ) -> Result<(), Malformed> {
+    ) {
+        let slots = self.slots.read();
         let mut tombstones = self.tombstones.write();
         for range in ranges {
-            let Some(slot) = self.slots.read().find(range.id) else {
+            let Some(slot) = slots.find(range.id) else {
                 report.unknown_series += 1;
                 continue;
             };
@@ -145,9 +153,8 @@ impl Head {
                     last: range.last,
                 },
             );
-            self.lone.delete(slot, range.first, range.last)?;
+            self.lone.close(slot);
         }
-        Ok(())
     }
 
     /// Applies the groups' sections of one lane.

@@ -8,12 +8,14 @@ use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
 use crate::error::{Error, Result};
 use crate::frame::{DeletedRange, read_tombstones, write_tombstones};
 use crate::fs::{self, Fs, names};
+use crate::piece::{Content, PieceHeader};
 
 use super::Head;
+use super::flushed::{Flushed, FlushedPart};
 use super::group::Sealer;
 use super::layout::Layout;
-use super::lone::LoneSeries;
-use super::piece_files::{Piece, PieceFileLen};
+use super::lone::{ClosedChunk, LoneSeries};
+use super::piece_files::{LoadedPiece, Piece, PieceFileLen};
 use super::tombstones::Deleted;
 
 const MAGIC: &[u8; 8] = b"TSDBCKP1";
@@ -33,7 +35,7 @@ pub(crate) struct Checkpoint {
     pub(crate) boundary: i64,
     /// Newest timestamp committed.
     newest: i64,
-    /// What blocks hold: samples before this time that came up to this sequence.
+    /// What blocks hold.
     flushed: Flushed,
     next_series: u64,
     next_group: u64,
@@ -49,7 +51,6 @@ impl Checkpoint {
         Self {
             boundary: i64::MIN,
             newest: i64::MIN,
-            flushed: Flushed::NOTHING,
             ..Self::default()
         }
     }
@@ -112,8 +113,11 @@ impl Checkpoint {
         out.extend_from_slice(&self.segment.to_le_bytes());
         out.extend_from_slice(&self.boundary.to_le_bytes());
         out.extend_from_slice(&self.newest.to_le_bytes());
-        out.extend_from_slice(&self.flushed.before.to_le_bytes());
-        out.extend_from_slice(&self.flushed.through.to_le_bytes());
+        put_uvarint(&mut out, self.flushed.parts().len() as u64);
+        for part in self.flushed.parts() {
+            out.extend_from_slice(&part.before.to_le_bytes());
+            out.extend_from_slice(&part.through.to_le_bytes());
+        }
         out.extend_from_slice(&self.next_series.to_le_bytes());
         out.extend_from_slice(&self.next_group.to_le_bytes());
         out.extend_from_slice(&self.lone_file.to_le_bytes());
@@ -144,10 +148,7 @@ impl Checkpoint {
             segment: reader.u64()?,
             boundary: reader.i64()?,
             newest: reader.i64()?,
-            flushed: Flushed {
-                before: reader.i64()?,
-                through: reader.u64()?,
-            },
+            flushed: read_flushed(&mut reader)?,
             next_series: reader.u64()?,
             next_group: reader.u64()?,
             lone_file: reader.u64()?,
@@ -166,34 +167,6 @@ impl Checkpoint {
         }
         reader.expect_end()?;
         Ok(checkpoint)
-    }
-}
-
-/// A part of the head that blocks hold.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Flushed {
-    /// Everything before this time,
-    pub(crate) before: i64,
-    /// as far as it came up to this sequence.
-    pub(crate) through: u64,
-}
-
-impl Flushed {
-    /// No block holds anything of the head.
-    pub(crate) const NOTHING: Self = Self {
-        before: i64::MIN,
-        through: 0,
-    };
-
-    /// Takes up what one more flush wrote. Rows never go below an earlier boundary, so both limits only rise.
-    pub(crate) fn widen(&mut self, flushed: Self) {
-        self.before = self.before.max(flushed.before);
-        self.through = self.through.max(flushed.through);
-    }
-
-    /// Tells whether blocks hold all of a run of samples.
-    pub(crate) fn covers(&self, last_timestamp: i64, last_sequence: u64) -> bool {
-        last_timestamp < self.before && last_sequence <= self.through
     }
 }
 
@@ -218,13 +191,13 @@ impl Head {
         self.raise_boundary(checkpoint.boundary);
         self.max_time
             .fetch_max(checkpoint.newest, Ordering::Relaxed);
-        *self.flushed.lock() = checkpoint.flushed;
+        self.flushed.lock().clone_from(&checkpoint.flushed);
         self.next_series
             .fetch_max(checkpoint.next_series, Ordering::Relaxed);
         self.next_group
             .fetch_max(checkpoint.next_group, Ordering::Relaxed);
         for &file in &checkpoint.piece_files {
-            self.restore_pieces(file, checkpoint.flushed, &mut report);
+            self.restore_pieces(file, &checkpoint.flushed, &mut report);
         }
         self.remove_orphans(checkpoint, fs, dir)?;
         if checkpoint.lone_file > 0 {
@@ -236,8 +209,8 @@ impl Head {
                 Err(error) => report.damage.push(error),
             }
         }
-        let mut tombstones = self.tombstones.write();
         let slots = self.slots.read();
+        let mut tombstones = self.tombstones.write();
         for (sequence, ranges) in &checkpoint.tombstones {
             for range in ranges {
                 if let Some(slot) = slots.find(range.id) {
@@ -281,13 +254,20 @@ impl Head {
         Ok(())
     }
 
-    fn restore_pieces(&self, file: PieceFileLen, flushed: Flushed, report: &mut RestoreReport) {
+    fn restore_pieces(&self, file: PieceFileLen, flushed: &Flushed, report: &mut RestoreReport) {
         let mut layouts: std::collections::HashMap<u64, Arc<Layout>> =
             std::collections::HashMap::new();
         let RestoreReport { damage, pieces } = report;
         let range_ms = self.config.range_ms;
         self.pieces
             .load(file, range_ms, damage, |header, found, damage| {
+                if header.content == Content::Chunks {
+                    match self.restore_chunks(header, found, flushed) {
+                        Ok(()) => *pieces += 1,
+                        Err(error) => damage.push(error),
+                    }
+                    return;
+                }
                 if flushed.covers(header.last_timestamp, header.last_sequence) {
                     return;
                 }
@@ -313,14 +293,36 @@ impl Head {
             });
     }
 
+    fn restore_chunks(
+        &self,
+        header: PieceHeader,
+        found: LoadedPiece<'_>,
+        flushed: &Flushed,
+    ) -> Result<()> {
+        let (piece, chunks) = found.chunks(header)?;
+        for chunk in &chunks {
+            let slot = self.slots.read().find(chunk.id);
+            if let Some(slot) = slot
+                && !flushed.covers(chunk.last, chunk.last_sequence)
+            {
+                self.note_time(chunk.first);
+                self.note_time(chunk.last);
+                self.lone
+                    .restore_chunk(slot, ClosedChunk::stored(&piece, chunk));
+            }
+        }
+        Ok(())
+    }
+
     fn restore_lone(&self, bytes: &[u8], path: &Path, report: &mut RestoreReport) {
         let mut reader = ByteReader::new(bytes);
-        if reader.bytes(LONE_MAGIC.len()).ok() != Some(LONE_MAGIC) {
+        let Ok(through) = read_lone_header(&mut reader) else {
             report
                 .damage
                 .push(Error::corruption(path, 0, "not a lone file of version 1"));
             return;
-        }
+        };
+        self.lone.set_restored_through(through);
         while !reader.is_empty() {
             let at = reader.position();
             if let Err(malformed) = self.restore_lone_page(&mut reader) {
@@ -391,6 +393,9 @@ impl Head {
             }
         }
         let structure = self.structure.write();
+        // Before their lengths are taken: what is in a piece is not in the lone file.
+        self.spill_lone()?;
+        let piece_files = self.pieces.lengths();
         let lone = self.encode_lone();
         let tombstones = self.tombstones_by_sequence(sequence);
         let boundary = self.boundary();
@@ -404,11 +409,11 @@ impl Head {
             segment,
             boundary,
             newest: self.max_time(),
-            flushed: *self.flushed.lock(),
+            flushed: self.flushed.lock().clone(),
             next_series: self.next_series.load(Ordering::Relaxed),
             next_group: self.next_group.load(Ordering::Relaxed),
             lone_file: if lone.is_some() { lone_file } else { 0 },
-            piece_files: self.pieces.lengths(),
+            piece_files,
             tombstones,
         })
     }
@@ -433,6 +438,11 @@ impl Head {
                 state.pieces = Arc::new(pieces);
             }
         }
+        for piece in self.lone.pieces() {
+            if piece.is_distrusted() {
+                self.lone.replace_piece(&piece, &piece.copy(&self.pieces)?);
+            }
+        }
         self.pieces.release_distrusted();
         Ok(())
     }
@@ -440,6 +450,9 @@ impl Head {
     /// Returns the lone samples as a file, or `None` if there are none.
     fn encode_lone(&self) -> Option<Vec<u8>> {
         let mut file = LONE_MAGIC.to_vec();
+        file.extend_from_slice(&self.lone.newest_sequence().to_le_bytes());
+        seal(&mut file, 0);
+        let header_bytes = file.len();
         let mut page = Vec::new();
         let close = |page: &mut Vec<u8>, file: &mut Vec<u8>| {
             if !page.is_empty() {
@@ -450,13 +463,13 @@ impl Head {
         };
         let slots = self.slots.read();
         self.lone.for_each(|slot, series| {
-            series.write(slots.get(slot).id, self.config.range_ms, &mut page);
+            series.write(slots.get(slot).id, &mut page);
             if page.len() >= LONE_PAGE_BYTES {
                 close(&mut page, &mut file);
             }
         });
         close(&mut page, &mut file);
-        (file.len() > LONE_MAGIC.len()).then_some(file)
+        (file.len() > header_bytes).then_some(file)
     }
 
     fn tombstones_by_sequence(&self, through: u64) -> Vec<(u64, Vec<DeletedRange>)> {
@@ -491,6 +504,26 @@ impl Head {
     }
 }
 
+fn read_flushed(reader: &mut ByteReader<'_>) -> Result<Flushed, Malformed> {
+    let mut flushed = Flushed::default();
+    for _ in 0..reader.uvarint_max(reader.remaining() / 16, "more flushes than bytes")? {
+        flushed.add(FlushedPart {
+            before: reader.i64()?,
+            through: reader.u64()?,
+        });
+    }
+    Ok(flushed)
+}
+
+/// Reads the header of a lone file: the newest sequence of the samples in it and in the pieces of its checkpoint.
+fn read_lone_header(reader: &mut ByteReader<'_>) -> Result<u64, Malformed> {
+    let mut header = ByteReader::checked(reader.bytes(LONE_MAGIC.len() + 8 + 4)?)?;
+    if header.bytes(LONE_MAGIC.len())? != LONE_MAGIC {
+        return Err(header.malformed("not a lone file of version 1"));
+    }
+    header.u64()
+}
+
 fn read_file(fs: &dyn Fs, path: &Path) -> Result<Vec<u8>> {
     let file = fs
         .open_read(path)
@@ -513,15 +546,16 @@ mod tests {
     use super::*;
 
     fn checkpoint() -> Checkpoint {
+        let mut flushed = Flushed::default();
+        for (before, through) in [(-5, 6), (-7, 8)] {
+            flushed.add(FlushedPart { before, through });
+        }
         Checkpoint {
             sequence: 7,
             segment: 3,
             boundary: -1,
             newest: 12,
-            flushed: Flushed {
-                before: -5,
-                through: 6,
-            },
+            flushed,
             next_series: 100,
             next_group: 4,
             lone_file: 2,

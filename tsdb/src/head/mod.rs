@@ -17,6 +17,7 @@
 mod apply;
 mod checkpoint;
 mod flush;
+mod flushed;
 mod group;
 mod layout;
 mod lone;
@@ -37,7 +38,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use crate::encoding::Malformed;
-use crate::error::{Error, Rejection};
+use crate::error::{Error, Rejection, Result};
 use crate::frame::{Definition, DefinitionReader, put_definitions};
 use crate::fs::Fs;
 use crate::index::{Insertion, MemIndex};
@@ -45,8 +46,9 @@ use crate::labels::Labels;
 use crate::time::Timestamp;
 
 pub(crate) use apply::{ApplyReport, ReplayWork};
-pub(crate) use checkpoint::{Checkpoint, Flushed};
+pub(crate) use checkpoint::Checkpoint;
 pub(crate) use flush::{FlushValues, FlushView};
+use flushed::Flushed;
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
 pub(crate) use lone::{LoneSeries, LoneStore};
@@ -192,7 +194,7 @@ impl Head {
             tombstones: RwLock::default(),
             publisher: Publisher::new(0),
             boundary: AtomicI64::new(i64::MIN),
-            flushed: Mutex::new(Flushed::NOTHING),
+            flushed: Mutex::default(),
             max_time: AtomicI64::new(i64::MIN),
             min_time: AtomicI64::new(i64::MAX),
             next_series: AtomicU64::new(1),
@@ -469,6 +471,23 @@ impl Head {
         sealed.is_ok() && state.open.len() == 0
     }
 
+    /// Writes closed chunks of lone samples to files if there are many. A failure leaves them in memory: the next commit
+    /// tries again.
+    pub(crate) fn spill_if_due(&self) {
+        if self.lone.is_spill_due() && self.spill_lone().is_err() {
+            self.counters.seal_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes all closed chunks of lone samples to files.
+    pub(crate) fn spill_lone(&self) -> Result<()> {
+        let ids_of = |slots: &[u32]| {
+            let known = self.slots.read();
+            slots.iter().map(|&slot| known.get(slot).id).collect()
+        };
+        self.lone.spill(&self.pieces, self.boundary(), ids_of)
+    }
+
     /// Adds up the bytes the head accounts for, by part: index, slots, groups, lone samples.
     pub(crate) fn memory_by_part(&self) -> [usize; 4] {
         let groups = self.all_groups();
@@ -509,6 +528,9 @@ impl Head {
             count += pieces.len() as u64;
             damaged.extend(pieces.iter().filter_map(|piece| piece.verify().err()));
         }
+        let pieces = self.lone.pieces();
+        count += pieces.len() as u64;
+        damaged.extend(pieces.iter().filter_map(|piece| piece.verify().err()));
         (count, damaged)
     }
 

@@ -101,10 +101,25 @@ impl RecentCommits {
     }
 }
 
+/// A lone sample that a reader must not see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HiddenSample {
+    timestamp: Timestamp,
+    sequence: u64,
+}
+
+impl HiddenSample {
+    /// Tells whether this is the sample at a time in a chunk whose newest sample has this sequence. One that was deleted
+    /// and has come again is there twice, the first time in a chunk that ended before.
+    pub(crate) fn is_at(self, timestamp: Timestamp, sequence: u64) -> bool {
+        self.timestamp == timestamp && self.sequence <= sequence
+    }
+}
+
 /// The lone samples that one reader must not see.
 #[derive(Debug, Default)]
 pub(crate) struct Hidden {
-    by_slot: HashMap<u32, Vec<Timestamp>, foldhash::fast::RandomState>,
+    by_slot: HashMap<u32, Vec<HiddenSample>, foldhash::fast::RandomState>,
     /// Notes looked at so far.
     seen: u64,
 }
@@ -124,12 +139,15 @@ impl Hidden {
         };
         for note in notes {
             for &(slot, timestamp) in &*note.samples {
-                self.by_slot.entry(slot).or_default().push(timestamp);
+                self.by_slot.entry(slot).or_default().push(HiddenSample {
+                    timestamp,
+                    sequence: note.sequence,
+                });
             }
         }
     }
 
-    pub(crate) fn of(&self, slot: u32) -> &[Timestamp] {
+    pub(crate) fn of(&self, slot: u32) -> &[HiddenSample] {
         self.by_slot.get(&slot).map_or(&[], Vec::as_slice)
     }
 }
@@ -138,10 +156,15 @@ impl Hidden {
 mod tests {
     use super::*;
 
+    fn times(hidden: &Hidden) -> Vec<Timestamp> {
+        let samples = hidden.of(7).iter();
+        samples.map(|sample| sample.timestamp).collect()
+    }
+
     fn hidden(recent: &RecentCommits, published: u64) -> Vec<Timestamp> {
         let mut hidden = Hidden::default();
         hidden.update(recent, published);
-        hidden.of(7).to_vec()
+        times(&hidden)
     }
 
     #[test]
@@ -171,6 +194,11 @@ mod tests {
         hidden.update(&recent, 4);
         recent.note(6, [(7, 60)].into_iter(), 4);
         hidden.update(&recent, 4);
-        assert_eq!(hidden.of(7), [50, 60]);
+        assert_eq!(times(&hidden), [50, 60]);
+        assert!(hidden.of(7)[1].is_at(60, 6));
+        assert!(
+            !hidden.of(7)[1].is_at(60, 5),
+            "an earlier sample of that time"
+        );
     }
 }

@@ -1,7 +1,6 @@
-//! What was deleted from rows that are still in the head.
+//! What was deleted from samples that are still in the head.
 //!
-//! A tombstone hides what was committed before it and nothing later. Lone samples are not here: they are cut out of
-//! their chunks at once.
+//! A tombstone hides what was committed before it and nothing later.
 
 use std::collections::HashMap;
 
@@ -38,10 +37,16 @@ impl HeadTombstones {
         self.by_slot.get(&slot).map_or(&[], Vec::as_slice)
     }
 
-    /// Forgets tombstones that end before `boundary`, and series that are gone.
-    pub(crate) fn truncate(&mut self, boundary: Timestamp, is_gone: impl Fn(u32) -> bool) {
+    /// Forgets tombstones that end before `boundary` and hide nothing that came after `sequence`, and series that are
+    /// gone.
+    pub(crate) fn truncate(
+        &mut self,
+        boundary: Timestamp,
+        sequence: u64,
+        is_gone: impl Fn(u32) -> bool,
+    ) {
         self.by_slot.retain(|&slot, deleted| {
-            deleted.retain(|deleted| deleted.last >= boundary);
+            deleted.retain(|deleted| deleted.last >= boundary || deleted.sequence > sequence + 1);
             !deleted.is_empty() && !is_gone(slot)
         });
     }

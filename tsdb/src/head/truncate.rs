@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use crate::error::Result;
 use crate::time::{TimeRange, Timestamp};
 
+use super::flushed::FlushedPart;
 use super::group::Sealer;
 use super::piece_files::Piece;
-use super::{Flushed, Head, Slot};
+use super::{Head, Slot};
 
 /// Series that are removed under one hold of the index' lock.
 const BATCH: u32 = 256;
@@ -75,11 +76,11 @@ impl Head {
 
     /// Drops what lies below `boundary` and came up to `sequence`: blocks hold it, and no reader needs the head for it.
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) {
-        let flushed = Flushed {
+        let flushed = FlushedPart {
             before: boundary,
             through: sequence,
         };
-        self.flushed.lock().widen(flushed);
+        self.flushed.lock().add(flushed);
         for (_, group) in self.all_groups() {
             let mut state = group.state.write();
             let is_flushed = |piece: &Arc<Piece>| {
@@ -98,14 +99,16 @@ impl Head {
         }
         self.lone.truncate(boundary, sequence);
         // A flush up to the last commit must not make the head forget series that are still scraped.
-        self.collect(boundary.min(self.max_time().saturating_sub(self.config.range_ms / 2)));
+        let boundary_of_series =
+            boundary.min(self.max_time().saturating_sub(self.config.range_ms / 2));
+        self.collect(boundary_of_series, sequence);
         self.update_span();
         self.update_memory_estimate();
         self.pieces.release_before(boundary);
     }
 
-    /// Forgets groups without data and series that are in none.
-    fn collect(&self, boundary: Timestamp) {
+    /// Forgets groups without data, series that are in none, and tombstones that hide nothing that came after `sequence`.
+    fn collect(&self, boundary: Timestamp, sequence: u64) {
         let structure = self.structure.write();
         let dead: Vec<u32> = {
             let groups = self.groups.read();
@@ -134,7 +137,7 @@ impl Head {
             .write()
             .retain_former(|_, group| holding.contains(&group));
         drop(structure);
-        self.collect_series(boundary);
+        self.collect_series(boundary, sequence);
     }
 
     fn bury(&self, index: u32) {
@@ -154,7 +157,7 @@ impl Head {
         }
     }
 
-    fn collect_series(&self, boundary: Timestamp) {
+    fn collect_series(&self, boundary: Timestamp, sequence: u64) {
         // An appender that is open may hold references that no frame has named: those series stay for this time.
         let no_appender = self.open_appenders.load(Ordering::SeqCst) == 0;
         let count = self.slots.read().len() as u32;
@@ -202,7 +205,7 @@ impl Head {
         slots.release_pages();
         self.tombstones
             .write()
-            .truncate(boundary, |slot| slots.get(slot).id == 0);
+            .truncate(boundary, sequence, |slot| slots.get(slot).id == 0);
     }
 
     /// Finds the oldest timestamp that is left.

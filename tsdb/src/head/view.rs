@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::Cardinality;
 use crate::labels::{Matcher, SeriesLabels};
 use crate::row::walk_back;
@@ -20,7 +20,7 @@ use super::Head;
 use super::group::{Group, GroupState, OpenRow, OpenRows};
 use super::lone::LoneSeries;
 use super::piece_files::Piece;
-use super::recent::Hidden;
+use super::recent::{Hidden, HiddenSample};
 use super::tombstones::Deleted;
 
 /// Series whose content is copied at a time.
@@ -219,8 +219,8 @@ struct HeadSeries {
     groups: Vec<(Arc<GroupCopy>, usize)>,
     home: Option<Home>,
     lone: Option<LoneSeries>,
-    /// Times of lone samples that came after the view.
-    hidden: Box<[Timestamp]>,
+    /// Lone samples that came after the view.
+    hidden: Box<[HiddenSample]>,
     deleted: Vec<Deleted>,
 }
 
@@ -474,8 +474,17 @@ impl HeadSeries {
         // A series whose first samples came after the view must not show even by name.
         let mut visible = Samples::default();
         self.hidden.is_empty()
-            || lone.read(range, &self.hidden, &mut visible).is_err()
+            || self.read_lone(lone, range, &mut visible).is_err()
             || !visible.is_empty()
+    }
+
+    fn read_lone(&self, lone: &LoneSeries, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let is_deleted = |timestamp, sequence| {
+            self.deleted.iter().any(|deleted| {
+                deleted.sequence <= self.published && deleted.hides(timestamp, sequence)
+            })
+        };
+        lone.read(range, &self.hidden, is_deleted, out)
     }
 
     /// Returns the position in a piece, if the series may have a sample in it that is in `range`.
@@ -599,10 +608,7 @@ impl SeriesData for HeadSeries {
         self.read_rows(range, out);
         is_in_order &= follows(out, start, middle);
         if let Some(lone) = &self.lone {
-            let damaged = |malformed: crate::encoding::Malformed| {
-                Error::invalid(format!("lone samples in memory: {malformed}"))
-            };
-            lone.read(range, &self.hidden, out).map_err(damaged)?;
+            self.read_lone(lone, range, out)?;
         }
         // Rows ascend within a piece, and so do open ones.
         if !is_in_order || self.lone.is_some() {
@@ -624,12 +630,8 @@ impl SeriesData for HeadSeries {
             }
         }
         if let Some(lone) = &self.lone {
-            let damaged = |malformed: crate::encoding::Malformed| {
-                Error::invalid(format!("lone samples in memory: {malformed}"))
-            };
             let mut samples = Samples::default();
-            lone.read(range, &self.hidden, &mut samples)
-                .map_err(damaged)?;
+            self.read_lone(lone, range, &mut samples)?;
             newest = samples
                 .iter()
                 .chain(newest)

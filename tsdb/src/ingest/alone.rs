@@ -1,8 +1,9 @@
 //! The common commit of lone samples: known series without a home, each newer than all before it.
 //!
 //! 1. Find the series. A reader of homes and layouts stays one until the end, so none of them gets a home meanwhile.
-//! 2. Announce each sample to its series and encode it. A series that has something as new sends the whole commit the
-//!    slow way, which waits until commits like this one are done and judges again.
+//! 2. Announce each sample to its series and encode it. A series that has something as new, or for which somebody else
+//!    has announced a sample, sends the whole commit the slow way, which waits until commits like this one are done and
+//!    judges again.
 //! 3. Write the frame. If that fails the announcements are taken back.
 //! 4. Note the samples, so that older readers leave them out, and add them.
 //!
@@ -19,10 +20,22 @@ use super::commit::{Committed, Committer};
 use super::staged::Staged;
 
 /// Scratch memory of these commits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AloneScratch {
+    /// Tells this committer's announcements from those of others.
+    token: u32,
     encoder: LoneEncoder,
     samples: Vec<LonePlace>,
+}
+
+impl AloneScratch {
+    pub(super) fn new(head: &Head) -> Self {
+        Self {
+            token: head.lone.next_token(),
+            encoder: LoneEncoder::default(),
+            samples: Vec::new(),
+        }
+    }
 }
 
 /// What is remembered of a staged sample.
@@ -61,7 +74,7 @@ impl Committer {
                 Ok(Appended::Written { sequence }) => break sequence,
                 Ok(Appended::Rotated { .. }) => {}
                 Err(error) => {
-                    take_back(&self.head, staged, &self.alone.samples);
+                    take_back(&self.head, &self.alone.samples, self.alone.token);
                     return Err(error);
                 }
             }
@@ -70,14 +83,15 @@ impl Committer {
         let slots = self.alone.samples.iter().map(|sample| sample.slot);
         self.head.hide_lone(sequence, slots.zip(timestamps));
         let mut cursor = self.head.lone.cursor();
-        let range_ms = self.head.lone.range_ms();
         for (place, (_, timestamp, value)) in self.alone.samples.iter().zip(staged.samples()) {
-            let series = cursor.series(place.slot);
+            let series = cursor.push(place.slot, timestamp, value, sequence);
             series.set_scale_hint(place.scale_hint);
-            series.push(timestamp, value, sequence, range_ms);
+            series.settle(self.alone.token);
         }
+        drop(cursor);
         self.head.note_time(oldest);
         self.head.note_time(newest);
+        self.head.spill_if_due();
         Ok(Some(Committed {
             sequence: Some(sequence),
             alone: staged.len() as u64,
@@ -119,13 +133,13 @@ fn announce(
         let place = &mut scratch.samples[index];
         let series: &mut LoneSeries = cursor.series(place.slot);
         let announced = if timestamp >= boundary {
-            series.reserve(timestamp)
+            series.reserve(timestamp, scratch.token)
         } else {
             None
         };
         let Some(before) = announced else {
             drop(cursor);
-            take_back(head, staged, &scratch.samples[..index]);
+            take_back(head, &scratch.samples[..index], scratch.token);
             return None;
         };
         place.before = before;
@@ -139,10 +153,12 @@ fn announce(
 }
 
 /// Takes announcements back, the latest first: a series may stand here several times.
-fn take_back(head: &Head, staged: &Staged, places: &[LonePlace]) {
+fn take_back(head: &Head, places: &[LonePlace], token: u32) {
     let mut cursor = head.lone.cursor();
-    let announced: Vec<_> = places.iter().zip(staged.samples()).collect();
-    for (place, (_, timestamp, _)) in announced.into_iter().rev() {
-        cursor.series(place.slot).release(timestamp, place.before);
+    for place in places.iter().rev() {
+        cursor.series(place.slot).release(place.before);
+    }
+    for place in places {
+        cursor.series(place.slot).settle(token);
     }
 }

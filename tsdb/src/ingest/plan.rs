@@ -466,9 +466,13 @@ impl Committer {
                 samples.map(|(slot, sample)| (*slot, sample.timestamp)),
             );
         }
+        let mut cursor = head.lone.cursor();
         for &(slot, sample) in &plan.alone {
-            head.apply_lone(slot, sample.timestamp, sample.value, sequence);
+            cursor.push(slot, sample.timestamp, sample.value, sequence);
+            head.note_time(sample.timestamp);
         }
+        drop(cursor);
+        head.spill_if_due();
         plan.committed.alone = plan.alone.len() as u64;
         for new in std::mem::take(&mut plan.founded) {
             self.settle(sequence, segment, new, !plan.alone.is_empty(), staged);

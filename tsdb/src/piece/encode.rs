@@ -5,8 +5,8 @@ use crate::encoding::{Malformed, crc32, put_uvarint, put_varint};
 use crate::row::{RowState, RowView, walk_back};
 
 use super::{
-    HEADER_BYTES, KIND_CONSTANT, KIND_PACKED, KIND_VALUES, PieceHeader, SCALE_BITS_TAG, SKIP,
-    TAG_NOTHING, TAG_PRESENCE, TAG_STALENESS,
+    Content, HEADER_BYTES, KIND_CONSTANT, KIND_PACKED, KIND_VALUES, PieceHeader, SCALE_BITS_TAG,
+    SKIP, TAG_NOTHING, TAG_PRESENCE, TAG_STALENESS,
 };
 
 /// One row to seal.
@@ -92,6 +92,7 @@ impl PieceEncoder {
         }
         let body = &out[start + HEADER_BYTES..];
         let header = PieceHeader {
+            content: Content::Rows,
             width: n as u16,
             rows: rows.len() as u16,
             body_bytes: u32::try_from(body.len()).expect("a piece is smaller than 4 GiB"),

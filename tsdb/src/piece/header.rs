@@ -6,29 +6,40 @@ use crate::limits::GROUP_SERIES_MAX;
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 64;
 
-const TAG: u8 = 1;
 const VERSION: u8 = 1;
+
+/// What stands behind a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Content {
+    /// Rows of one group, as columns.
+    Rows = 1,
+    /// Chunks of series that are in no row.
+    Chunks = 2,
+}
 
 /// What a piece covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PieceHeader {
-    /// Series of the layout.
+    /// What it holds.
+    pub content: Content,
+    /// Series of the layout, or chunks.
     pub width: u16,
-    /// Rows.
+    /// Rows; 1 for chunks.
     pub rows: u16,
     /// Bytes that follow the header.
     pub body_bytes: u32,
-    /// Bytes of the layout inside the body.
+    /// Bytes of the layout inside the body, or of the directory of the chunks at its front.
     pub layout_bytes: u32,
-    /// The group.
+    /// The group; 0 for chunks.
     pub group: u64,
-    /// Timestamp of the first row.
+    /// Oldest timestamp.
     pub first_timestamp: i64,
-    /// Timestamp of the last row.
+    /// Newest timestamp.
     pub last_timestamp: i64,
-    /// Sequence of the first row's frame.
+    /// Sequence of the oldest frame; of chunks the smallest of their newest ones.
     pub first_sequence: u64,
-    /// Sequence of the last row's frame.
+    /// Sequence of the newest frame.
     pub last_sequence: u64,
     /// CRC-32 of the body.
     pub body_crc: u32,
@@ -40,7 +51,7 @@ impl PieceHeader {
     /// Appends the header.
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&[TAG, VERSION]);
+        out.extend_from_slice(&[self.content as u8, VERSION]);
         out.extend_from_slice(&self.width.to_le_bytes());
         out.extend_from_slice(&self.rows.to_le_bytes());
         out.extend_from_slice(&[0, 0]);
@@ -58,7 +69,7 @@ impl PieceHeader {
 
     /// Tells cheaply whether a header may be at the front of `bytes`.
     pub fn may_start(bytes: &[u8]) -> bool {
-        bytes.starts_with(&[TAG, VERSION])
+        matches!(bytes, [1 | 2, VERSION, ..])
     }
 
     /// Reads a header from the front of `bytes`.
@@ -70,16 +81,21 @@ impl PieceHeader {
             });
         };
         let mut reader = ByteReader::checked(bytes)?;
-        if reader.u8()? != TAG || reader.u8()? != VERSION {
-            return Err(Malformed {
-                what: "not a piece of version 1",
-                offset: 0,
-            });
-        }
+        let content = match (reader.u8()?, reader.u8()?) {
+            (1, VERSION) => Content::Rows,
+            (2, VERSION) => Content::Chunks,
+            _ => {
+                return Err(Malformed {
+                    what: "not a piece of version 1",
+                    offset: 0,
+                });
+            }
+        };
         let width = reader.u16()?;
         let rows = reader.u16()?;
         let reserved = reader.u16()?;
         let header = Self {
+            content,
             width,
             rows,
             body_bytes: reader.u32()?,
@@ -95,7 +111,11 @@ impl PieceHeader {
             width > 0 && usize::from(width) <= GROUP_SERIES_MAX && rows > 0 && reserved == 0;
         let in_order = header.first_timestamp <= header.last_timestamp
             && header.first_sequence <= header.last_sequence;
-        if !in_bounds || !in_order || header.columns_start() > header.body_bytes as usize {
+        let front = match content {
+            Content::Rows => header.columns_start(),
+            Content::Chunks => header.layout_bytes as usize,
+        };
+        if !in_bounds || !in_order || front > header.body_bytes as usize {
             return Err(Malformed {
                 what: "piece header contradicts itself",
                 offset: 0,

@@ -3,17 +3,20 @@
 //! ## The module
 //!
 //! [`PieceEncoder`] transposes rows into columns: it takes the group's state after the last row and walks back, so it
-//! needs nothing else. [`PieceHeader`] and [`PieceView`] read. The module opens no file.
+//! needs nothing else. [`PieceHeader`] and [`PieceView`] read. [`put_chunks`] and [`read_chunks`] are the other kind of
+//! piece. The module opens no file.
 
+mod chunks;
 mod columns;
 mod encode;
 mod header;
 mod view;
 
+pub use chunks::{PieceChunk, put_chunks, read_chunks};
 pub use columns::IntegerColumn;
 pub use encode::{PieceEncoder, PieceRow};
 pub(crate) use encode::{put_ids, read_ids};
-pub use header::{HEADER_BYTES, PieceHeader};
+pub use header::{Content, HEADER_BYTES, PieceHeader};
 pub use view::PieceView;
 
 /// Series between two entries of the offset table. Every column that is passed to get to another one costs about as much

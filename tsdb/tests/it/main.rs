@@ -16,6 +16,7 @@ mod flush;
 #[cfg(feature = "internals")]
 mod fuzz_bodies;
 mod hard_cases;
+mod lone;
 mod model;
 #[cfg(feature = "remote-write")]
 mod opentsdb;

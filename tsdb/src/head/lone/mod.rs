@@ -6,17 +6,22 @@
 //!    ([`LoneSeries::push`]); no lock is held in between.
 //! 3. In order, samples go to an open Gorilla chunk; what is older than its newest sample goes to a short sorted buffer
 //!    that becomes a chunk when it is full. No chunk crosses a boundary of the block range, so a flush drops whole chunks.
+//! 4. Closed chunks are written to piece files, many together ([`LoneStore::spill`]); a checkpoint stores what is open.
 //!
-//! A timestamp stands once in a series: whoever adds a sample has looked first.
+//! A timestamp stands once in a series: whoever adds a sample has looked first. A deletion ends all chunks of its series,
+//! so that the newest sequence of a chunk tells whether its samples came before the deletion.
 
+mod closed;
 mod series;
 mod stored;
 
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::encoding::Malformed;
 use crate::time::{TimeRange, Timestamp};
 
+pub(crate) use closed::ClosedChunk;
 pub(crate) use series::LoneSeries;
 
 /// More stripes than threads that write, so that they seldom meet.
@@ -37,6 +42,13 @@ pub(crate) struct LoneStore {
     range_ms: i64,
     /// Taken after groups' locks, one at a time, and held for no I/O.
     stripes: Box<[Mutex<Stripe>]>,
+    /// Slots of series with closed chunks in memory. Taken after a stripe; no other lock is taken under it.
+    unspilled: Mutex<Vec<u32>>,
+    /// Bytes of those chunks.
+    unspilled_bytes: AtomicUsize,
+    next_token: AtomicU32,
+    /// A checkpoint has restored all lone samples up to this sequence.
+    restored_through: AtomicU64,
 }
 
 /// Every [`STRIPES`]th page.
@@ -142,6 +154,11 @@ fn place_of_page(slot: u32) -> usize {
     slot as usize / PAGE / STRIPES
 }
 
+fn slots_of_page(stripe: usize, at: usize) -> impl Iterator<Item = u32> {
+    let first = (at * STRIPES + stripe) * PAGE;
+    (first..first + PAGE).map(|slot| slot as u32)
+}
+
 /// Goes from series to series and holds the lock of one stripe at a time.
 #[derive(Debug)]
 pub(crate) struct LoneCursor<'a> {
@@ -165,6 +182,24 @@ impl LoneCursor<'_> {
             .get_or_insert_with(|| store.stripes[stripe].lock())
             .series(slot)
     }
+
+    /// Adds a sample to the series in a slot, and returns the series.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        slot: u32,
+        timestamp: Timestamp,
+        value: f64,
+        sequence: u64,
+    ) -> &mut LoneSeries {
+        let store = self.store;
+        let series = self.series(slot);
+        let closed = series.push(timestamp, value, sequence, store.range_ms);
+        if closed > 0 {
+            store.note_unspilled(slot, closed);
+        }
+        series
+    }
 }
 
 impl LoneStore {
@@ -172,11 +207,21 @@ impl LoneStore {
         Self {
             range_ms,
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            unspilled: Mutex::default(),
+            unspilled_bytes: AtomicUsize::new(0),
+            next_token: AtomicU32::new(1),
+            restored_through: AtomicU64::new(0),
         }
     }
 
     fn stripe(&self, slot: u32) -> MutexGuard<'_, Stripe> {
         self.stripes[stripe_of(slot)].lock()
+    }
+
+    /// Returns what tells one committer's announcements from another's; never 0.
+    pub(crate) fn next_token(&self) -> u32 {
+        // Odd numbers only. Relaxed: they only have to differ.
+        self.next_token.fetch_add(2, Ordering::Relaxed)
     }
 
     /// Returns a cursor, which holds no lock yet.
@@ -186,10 +231,6 @@ impl LoneStore {
             stripe: 0,
             guard: None,
         }
-    }
-
-    pub(crate) fn range_ms(&self) -> i64 {
-        self.range_ms
     }
 
     /// Tells whether certainly no series has a sample in `range`; with many series nobody looks.
@@ -215,14 +256,6 @@ impl LoneStore {
         if newest != i64::MIN {
             self.stripe(slot).series(slot).note_newest(newest);
         }
-    }
-
-    /// Adds a sample.
-    pub(crate) fn push(&self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
-        let mut stripe = self.stripe(slot);
-        stripe
-            .series(slot)
-            .push(timestamp, value, sequence, self.range_ms);
     }
 
     /// Copies what a reader needs of a series.
@@ -253,29 +286,52 @@ impl LoneStore {
         }
     }
 
-    /// Removes samples of a series inside a closed interval.
-    pub(crate) fn delete(
-        &self,
-        slot: u32,
-        first: Timestamp,
-        last: Timestamp,
-    ) -> Result<(), Malformed> {
+    /// Ends the open chunk of a series, because some of its samples are being deleted.
+    pub(crate) fn close(&self, slot: u32) {
         let mut stripe = self.stripe(slot);
-        match stripe.page_mut(slot).and_then(|page| page.get_mut(slot)) {
-            Some(series) => series.delete(first, last, self.range_ms),
-            None => Ok(()),
+        if let Some(series) = stripe.page_mut(slot).and_then(|page| page.get_mut(slot)) {
+            let closed = series.close_all(self.range_ms);
+            self.note_unspilled(slot, closed);
         }
     }
 
     /// Closes every open chunk and late buffer, so that later samples go to chunks of their own.
     pub(crate) fn close_all(&self) {
-        for stripe in &self.stripes {
-            for page in stripe.lock().pages.iter_mut().flatten() {
-                page.series
-                    .iter_mut()
-                    .for_each(|series| series.close_all(self.range_ms));
+        for (number, stripe) in self.stripes.iter().enumerate() {
+            for (at, page) in stripe.lock().pages.iter_mut().enumerate() {
+                let Some(page) = page else { continue };
+                for slot in slots_of_page(number, at) {
+                    if let Some(series) = page.get_mut(slot) {
+                        let closed = series.close_all(self.range_ms);
+                        self.note_unspilled(slot, closed);
+                    }
+                }
             }
         }
+    }
+
+    fn note_unspilled(&self, slot: u32, bytes: usize) {
+        if bytes > 0 {
+            // Relaxed: it only says when to look.
+            self.unspilled_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.unspilled.lock().push(slot);
+        }
+    }
+
+    /// Tells whether enough chunks are closed to write them to a file.
+    pub(crate) fn is_spill_due(&self) -> bool {
+        self.unspilled_bytes.load(Ordering::Relaxed) >= closed::SPILL_BYTES
+    }
+
+    fn take_unspilled(&self) -> Vec<u32> {
+        self.unspilled_bytes.store(0, Ordering::Relaxed);
+        std::mem::take(&mut *self.unspilled.lock())
+    }
+
+    fn put_unspilled_back(&self, slots: Vec<u32>) {
+        self.unspilled.lock().extend(slots);
+        self.unspilled_bytes
+            .fetch_add(closed::SPILL_BYTES, Ordering::Relaxed);
     }
 
     /// Drops closed chunks that lie before `boundary` and hold nothing after `sequence`.
@@ -326,8 +382,7 @@ impl LoneStore {
         for (number, stripe) in self.stripes.iter().enumerate() {
             for (at, page) in stripe.lock().pages.iter().enumerate() {
                 let Some(page) = page else { continue };
-                let first = (at * STRIPES + number) * PAGE;
-                for slot in (first..first + PAGE).map(|slot| slot as u32) {
+                for slot in slots_of_page(number, at) {
                     if let Some(series) = page.get(slot) {
                         visit(slot, series);
                     }
@@ -336,9 +391,40 @@ impl LoneStore {
         }
     }
 
-    /// Puts a series back that a checkpoint stored.
+    fn for_each_mut(&self, mut visit: impl FnMut(&mut LoneSeries)) {
+        for stripe in &self.stripes {
+            for page in stripe.lock().pages.iter_mut().flatten() {
+                page.series.iter_mut().for_each(&mut visit);
+            }
+        }
+    }
+
+    /// Puts a chunk back that a piece holds.
+    pub(crate) fn restore_chunk(&self, slot: u32, chunk: ClosedChunk) {
+        self.stripe(slot).series(slot).restore_closed(chunk);
+    }
+
+    /// Puts back what a lone file knows of a series.
     pub(crate) fn restore(&self, slot: u32, series: LoneSeries) {
-        *self.stripe(slot).series(slot) = series;
+        self.stripe(slot).series(slot).add_restored(series);
+    }
+
+    /// Notes that all samples up to `sequence` are restored.
+    pub(crate) fn set_restored_through(&self, sequence: u64) {
+        // Relaxed: replay begins after it.
+        self.restored_through.store(sequence, Ordering::Relaxed);
+    }
+
+    /// Tells whether the samples of a frame are there already.
+    pub(crate) fn has_restored(&self, sequence: u64) -> bool {
+        sequence <= self.restored_through.load(Ordering::Relaxed)
+    }
+
+    /// Returns the newest sequence of all samples.
+    pub(crate) fn newest_sequence(&self) -> u64 {
+        let mut newest = 0;
+        self.for_each(|_, series| newest = newest.max(series.newest_sequence()));
+        newest
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -398,5 +484,39 @@ mod tests {
                 .iter()
                 .all(|stripe| stripe.lock().pages.iter().all(Option::is_none))
         );
+    }
+
+    #[test]
+    fn announcements_that_are_taken_back_leave_the_newest_time_as_it_was() {
+        let (one, other) = (1, 3);
+        let mut series = LoneSeries::default();
+        series.note_newest(10);
+        assert_eq!(series.reserve(20, one), Some(10));
+        assert_eq!(series.reserve(40, one), Some(20));
+        assert_eq!(series.reserve(50, other), None, "one at a time");
+        series.release(20);
+        series.release(10);
+        assert_eq!(series.reserve(50, other), None, "not before it is settled");
+        series.settle(one);
+        assert_eq!(series.newest(), Some(10));
+        assert_eq!(series.reserve(20, other), Some(10));
+    }
+
+    #[test]
+    fn who_settles_does_not_end_the_announcement_of_another() {
+        let (one, other, third) = (1, 3, 5);
+        let mut series = LoneSeries::default();
+        series.reserve(20, one);
+        series.reserve(30, one);
+        series.push(20, 0.0, 1, 7_200_000);
+        series.settle(one);
+        assert_eq!(series.reserve(40, other), Some(30));
+        series.push(30, 0.0, 1, 7_200_000);
+        series.settle(one);
+        assert_eq!(series.reserve(50, third), None);
+        series.release(30);
+        series.settle(other);
+        assert_eq!(series.newest(), Some(30));
+        assert_eq!(series.reserve(40, third), Some(30));
     }
 }

@@ -86,13 +86,21 @@ impl Piece {
         &self,
         read: impl FnOnce(PieceView<'_>) -> Result<T, Malformed>,
     ) -> Result<T> {
+        self.with_body(|header, body| read(PieceView::new(header, body)?))
+    }
+
+    /// Calls `read` with the header and the verified body.
+    pub(crate) fn with_body<T>(
+        &self,
+        read: impl FnOnce(PieceHeader, &[u8]) -> Result<T, Malformed>,
+    ) -> Result<T> {
         let body_bytes = self.header.body_bytes as usize;
         let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
         let body = self::read(&mapped, &self.file.path, self.offset, body_bytes)?;
         let damaged = |malformed| self.damaged(malformed);
         let view = PieceView::new(self.header, &body).map_err(damaged)?;
         self.compare(view).map_err(damaged)?;
-        read(view).map_err(damaged)
+        read(self.header, &body).map_err(damaged)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use crate::encoding::ByteReader;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, MappedFile, names};
-use crate::piece::{HEADER_BYTES, PieceHeader};
+use crate::piece::{HEADER_BYTES, PieceChunk, PieceHeader, read_chunks};
 use crate::time::TimeRange;
 
 use super::Layout;
@@ -34,6 +34,13 @@ impl LoadedPiece<'_> {
             offset: self.offset,
             is_verified: AtomicBool::new(false),
         })
+    }
+
+    /// Returns the piece of chunks, and what it says of each; its whole body is verified for that.
+    pub(crate) fn chunks(&self, header: PieceHeader) -> Result<(Arc<Piece>, Vec<PieceChunk>)> {
+        let piece = self.attach(header, Arc::new(Layout::new(Vec::new())));
+        let chunks = piece.with_body(|header, body| read_chunks(&header, body))?;
+        Ok((piece, chunks))
     }
 
     /// Returns the series ids of the piece; its whole body is verified for that.

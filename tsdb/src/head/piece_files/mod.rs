@@ -27,6 +27,7 @@ use crate::time::TimeRange;
 use super::layout::Layout;
 pub(crate) use file::Piece;
 use file::{IN_MEMORY, PieceFile};
+pub(crate) use load::LoadedPiece;
 
 const MAGIC: &[u8; 8] = b"TSDBPCE1";
 const FILE_HEADER_BYTES: usize = 8 + 8 + 8 + 4;
