@@ -138,14 +138,24 @@ impl Fs for DiskFs {
             LockMode::Exclusive => file.try_lock()?,
             LockMode::Shared => file.try_lock_shared()?,
         }
-        // Closing the file releases the lock.
-        Ok(Box::new(file))
+        Ok(Box::new(Lock(file)))
     }
 
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         // `f_bavail`, not `f_bfree`: what is reserved for the superuser is no use to the others.
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// A lock that is held.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread has forked and that has not become its program yet
+        // shares the open file, and the lock with it. If this fails, closing still releases it a little later.
+        drop(self.0.unlock());
     }
 }
 
