@@ -18,6 +18,7 @@ compare render FILE        renders again from a result
   --rounds R               rounds of the sizes that name none
   --only PART,...          cluster small lone noise workers long memory corpus limits growth
   --peers NAME,...         prometheus victoriametrics tsink; none
+  --others-max N           series up to which peers other than Prometheus take part (all)
   --dir DIR                where databases are put (the system's place for temporary files)
   --corpora DIR            where the recorded corpora are (../shared/data/corpus)
   --budget MINUTES         begins nothing new after that (35)
@@ -43,6 +44,8 @@ pub struct Options {
     pub series: Vec<(u64, u32)>,
     pub parts: Vec<Part>,
     pub peers: Vec<String>,
+    /// Series up to which peers other than Prometheus take part.
+    pub others_max: u64,
     pub dir: PathBuf,
     pub corpora: PathBuf,
     pub budget: Duration,
@@ -71,6 +74,7 @@ pub fn parse(arguments: &[String], now_ms: i64) -> Result<Command> {
         peers: Vec::new(),
         dir: std::env::temp_dir().join("tsdb-compare"),
         corpora: crate::engines::repository().join("../shared/data/corpus"),
+        others_max: u64::MAX,
         budget: Duration::from_secs(35 * 60),
         start_ms: (now_ms - AGO_MS) / BLOCK_MS * BLOCK_MS,
         out: PathBuf::new(),
@@ -109,6 +113,7 @@ pub fn parse(arguments: &[String], now_ms: i64) -> Result<Command> {
             "--rounds" => rounds = value.parse()?,
             "--only" => options.parts = value.split(',').map(str::parse).collect::<Result<_>>()?,
             "--peers" => peers = Some(value),
+            "--others-max" => options.others_max = value.parse()?,
             "--dir" => options.dir = value.into(),
             "--corpora" => options.corpora = value.into(),
             "--budget" => options.budget = Duration::from_secs_f64(value.parse::<f64>()? * 60.0),

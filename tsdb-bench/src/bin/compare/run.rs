@@ -112,6 +112,15 @@ impl Run<'_> {
             engines.reverse();
         }
         for engine in &engines {
+            let is_other = ![OURS, "prometheus"].contains(&engine.name.as_str());
+            if is_other && step.series > self.options.others_max {
+                self.skip(&format!(
+                    "{}: {}: too many series",
+                    step.title(),
+                    engine.name
+                ))?;
+                continue;
+            }
             self.step_of(step, engine)?;
         }
         if step.verbs.contains(&Verb::Open) {
