@@ -8,10 +8,10 @@ use tsdb::internals::fuzz::{Body, TARGETS};
 
 /// Returns every target.
 fn targets() -> Vec<(&'static str, Body)> {
-    let mut targets = TARGETS.to_vec();
+    let targets = TARGETS.iter().copied();
     #[cfg(feature = "remote-write")]
-    targets.extend(tsdb::internals::fuzz::REMOTE_TARGETS);
-    targets
+    let targets = targets.chain(tsdb::internals::fuzz::REMOTE_TARGETS.iter().copied());
+    targets.collect()
 }
 
 /// Seeds of each body unless the environment says otherwise.
