@@ -9,12 +9,15 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::error::Result;
 use crate::piece::{IntegerColumn, PieceView};
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
 use super::piece_files::Piece;
+use super::recent::Hidden;
 use super::{Head, HeadView};
 
 /// Series that are looked up under one hold of the locks.
@@ -28,6 +31,8 @@ pub(crate) struct FlushView {
     range: TimeRange,
     /// Slots of all series in label order. No series leaves the head while it is flushed.
     slots: Vec<u32>,
+    /// Kept from series to series: each takes up only what was noted since the one before.
+    hidden: Mutex<Hidden>,
 }
 
 /// The samples of one series.
@@ -67,6 +72,7 @@ impl FlushView {
             sequence,
             range,
             slots,
+            hidden: Mutex::default(),
         }
     }
 
@@ -95,7 +101,8 @@ impl FlushView {
 
     /// Reads the samples of one series, whatever it is.
     pub(crate) fn read_alone(&self, slot: u32, out: &mut Samples) -> Result<()> {
-        self.view.read_slot(slot, self.range, out)
+        self.view
+            .read_slot(slot, self.range, &mut self.hidden.lock(), out)
     }
 
     /// Gives the series at `ranks` to `visit` in the order of their groups, and returns the ranks of those that have to

@@ -325,10 +325,16 @@ impl HeadView {
         (places, series)
     }
 
-    /// Appends the samples that the series in a slot has in `range`.
-    pub(crate) fn read_slot(&self, slot: u32, range: TimeRange, out: &mut Samples) -> Result<()> {
+    /// Appends the samples that the series in a slot has in `range`. `hidden` is that of the series read before, or new.
+    pub(crate) fn read_slot(
+        &self,
+        slot: u32,
+        range: TimeRange,
+        hidden: &mut Hidden,
+        out: &mut Samples,
+    ) -> Result<()> {
         let id = self.head.slots.read().get(slot).id;
-        let (places, series) = self.gather(&[(slot, id)], &mut Hidden::default());
+        let (places, series) = self.gather(&[(slot, id)], hidden);
         match (places.as_slice(), series.as_slice()) {
             ([place], [series]) if place.id != 0 && series.overlaps(range) => {
                 series.read(range, out)
