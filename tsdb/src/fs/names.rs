@@ -15,6 +15,10 @@
 //! A number has at least eight decimal digits, so that up to a hundred million files are listed in the order of their
 //! numbers. Parsing takes exactly what is written here: any other name is somebody else's file.
 
+use std::io;
+use std::path::Path;
+
+use super::Fs;
 use super::ulid::Ulid;
 
 /// File: held while the database is open.
@@ -59,6 +63,20 @@ pub(crate) fn parse_numbered(name: &str) -> Option<u64> {
     let number = name.parse().ok()?;
     // One number has one name: no sign, no further zeros.
     (numbered(number) == name).then_some(number)
+}
+
+/// Returns the numbers of the files in `dir` that [`numbered`] names, in order; 0 is none.
+pub(crate) fn numbered_files(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers: Vec<u64> = fs
+        .read_dir(dir)?
+        .iter()
+        .filter(|entry| !entry.is_dir)
+        .filter_map(|entry| parse_numbered(&entry.name))
+        .filter(|&number| number > 0)
+        .collect();
+    // Numbers of more than eight digits are not listed in their order.
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// Tells whether a remote may be called this: it is the name of a file.

@@ -160,17 +160,8 @@ impl SeriesStore {
 
     /// Returns the numbers of the files there are, in order.
     fn numbers(&self) -> Result<Vec<u64>> {
-        let mut numbers: Vec<u64> = self
-            .fs
-            .read_dir(&self.dir)
-            .map_err(|error| Error::io("list", &self.dir, error))?
-            .iter()
-            .filter(|entry| !entry.is_dir)
-            .filter_map(|entry| names::parse_numbered(&entry.name))
-            .filter(|&number| number > 0)
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
+        names::numbered_files(&*self.fs, &self.dir)
+            .map_err(|error| Error::io("list", &self.dir, error))
     }
 
     /// Adds definitions. They are durable after [`Self::sync`]. Returns how many there were.

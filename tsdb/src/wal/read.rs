@@ -146,16 +146,8 @@ pub(crate) enum Writers {
 /// The disk's fault, or [`Unsupported`](crate::error::ErrorKind::Unsupported) if a segment says it is of a later
 /// version. Damage is no error, it is in the answer.
 pub(crate) fn read_log(fs: &dyn Fs, dir: &Path, from: u64, writers: Writers) -> Result<Log> {
-    let mut numbers: Vec<u64> = fs
-        .read_dir(dir)
-        .map_err(|error| Error::io("list", dir, error))?
-        .iter()
-        .filter(|entry| !entry.is_dir)
-        .filter_map(|entry| names::parse_numbered(&entry.name))
-        .filter(|&number| number > 0)
-        .collect();
-    // Numbers of more than eight digits are not listed in their order.
-    numbers.sort_unstable();
+    let numbers =
+        names::numbered_files(fs, dir).map_err(|error| Error::io("list", dir, error))?;
     let mut files = Vec::with_capacity(numbers.len());
     for &number in &numbers {
         files.push(read_header(fs, &segment_path(dir, number), number)?);
