@@ -56,9 +56,18 @@ pub struct RowSection<'a> {
 impl RowSection<'_> {
     /// Returns the row's timestamp in a group whose newest row so far is at `newest`, [`i64::MIN`] if it has none.
     pub fn timestamp_after(&self, newest: i64) -> i64 {
-        let newest = if newest == i64::MIN { 0 } else { newest };
-        newest.wrapping_add(self.timestamp_delta)
+        reference(newest).wrapping_add(self.timestamp_delta)
     }
+}
+
+/// Returns what a row section says so that the row comes out at `timestamp`: the way back of
+/// [`RowSection::timestamp_after`].
+pub fn timestamp_delta(newest: i64, timestamp: i64) -> i64 {
+    timestamp.wrapping_sub(reference(newest))
+}
+
+fn reference(newest: i64) -> i64 {
+    if newest == i64::MIN { 0 } else { newest }
 }
 
 /// Appends a row section.

@@ -198,7 +198,7 @@ impl GroupState {
             return Err(RowFault::Gap);
         }
         let view = RowView::parse(section.row, self.layout.len()).map_err(RowFault::Malformed)?;
-        let timestamp = self.next_timestamp(section.timestamp_delta);
+        let timestamp = section.timestamp_after(self.last_timestamp);
         self.note_presence(&view, timestamp);
         view.apply(&mut self.state);
         self.chain = section.chain;
@@ -229,24 +229,7 @@ impl GroupState {
     /// a state that moves on without an open row. That is so where a piece before it was damaged and the log still has it.
     pub(crate) fn must_seal_before_row(&self, sequence: u64, section: &RowSection<'_>) -> bool {
         self.open.len() > 0
-            && self.is_sealed(sequence, self.next_timestamp(section.timestamp_delta))
-    }
-
-    /// Returns what a row must say so that it comes out at `timestamp`.
-    pub(crate) fn timestamp_delta(&self, timestamp: Timestamp) -> i64 {
-        timestamp.wrapping_sub(self.reference_timestamp())
-    }
-
-    fn next_timestamp(&self, delta: i64) -> Timestamp {
-        self.reference_timestamp().wrapping_add(delta)
-    }
-
-    fn reference_timestamp(&self) -> Timestamp {
-        if self.last_timestamp == i64::MIN {
-            0
-        } else {
-            self.last_timestamp
-        }
+            && self.is_sealed(sequence, section.timestamp_after(self.last_timestamp))
     }
 
     fn note_presence(&mut self, view: &RowView<'_>, timestamp: Timestamp) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use parking_lot::{RwLockUpgradableReadGuard, RwLockWriteGuard};
 
 use crate::error::{Rejection, Result};
-use crate::frame::{LoneSample, RowSection, put_lone, put_row};
+use crate::frame::{LoneSample, RowSection, put_lone, put_row, timestamp_delta};
 use crate::head::{Group, GroupState, Head, HeadView, Layout, THIN_ROWS_MAX};
 use crate::limits::{GROUP_SERIES_MAX, GROUP_SERIES_MIN};
 use crate::row::{RowState, RowView};
@@ -575,10 +575,9 @@ impl<'a> GroupPlan<'a> {
 
 impl PlannedRow {
     fn section(&self, group: u64, before: Timestamp) -> RowSection<'_> {
-        let reference = if before == i64::MIN { 0 } else { before };
         RowSection {
             group,
-            timestamp_delta: self.timestamp.wrapping_sub(reference),
+            timestamp_delta: timestamp_delta(before, self.timestamp),
             chain: self.chain,
             row: &self.bytes,
         }
@@ -589,7 +588,7 @@ impl NewGroup {
     fn section(&self) -> RowSection<'_> {
         RowSection {
             group: self.group.id,
-            timestamp_delta: self.timestamp,
+            timestamp_delta: timestamp_delta(i64::MIN, self.timestamp),
             chain: 1,
             row: &self.row,
         }

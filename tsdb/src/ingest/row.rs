@@ -3,7 +3,7 @@
 use parking_lot::RwLockUpgradableReadGuard;
 
 use crate::error::Result;
-use crate::frame::{RowSection, put_base, put_row};
+use crate::frame::{RowSection, put_base, put_row, timestamp_delta};
 use crate::head::GroupState;
 use crate::wal::Appended;
 
@@ -27,7 +27,7 @@ impl Committer {
             return Ok(None);
         }
         let chain = state.chain.wrapping_add(1);
-        let timestamp_delta = state.timestamp_delta(batch.timestamp);
+        let timestamp_delta = timestamp_delta(state.last_timestamp, batch.timestamp);
         self.row.clear();
         self.encoder
             .encode(&staged.values, &[], &state.state, &mut self.row);

@@ -146,8 +146,7 @@ pub(crate) enum Writers {
 /// The disk's fault, or [`Unsupported`](crate::error::ErrorKind::Unsupported) if a segment says it is of a later
 /// version. Damage is no error, it is in the answer.
 pub(crate) fn read_log(fs: &dyn Fs, dir: &Path, from: u64, writers: Writers) -> Result<Log> {
-    let numbers =
-        names::numbered_files(fs, dir).map_err(|error| Error::io("list", dir, error))?;
+    let numbers = names::numbered_files(fs, dir).map_err(|error| Error::io("list", dir, error))?;
     let mut files = Vec::with_capacity(numbers.len());
     for &number in &numbers {
         files.push(read_header(fs, &segment_path(dir, number), number)?);
