@@ -28,9 +28,6 @@ struct Group {
 
 /// Who is told what a frame says.
 pub(crate) trait FrameVisitor {
-    /// A series has this metric name, or none if it is empty, and these other labels.
-    fn define(&mut self, id: u64, metric: &str, entity: &[(&str, &str)]);
-
     /// Returns what the visitor wants to be told with each sample of a series.
     fn key(&mut self, id: u64) -> u32;
 
@@ -77,17 +74,6 @@ impl LogDecoder {
         loss: &mut DecodeLoss,
     ) -> Result<(), Malformed> {
         match section {
-            Section::Definitions(mut reader) => {
-                let metrics = reader.metrics().to_vec();
-                let mut entities = Vec::with_capacity(reader.entity_count());
-                while let Some(entity) = reader.next_entity()? {
-                    entities.push(entity.to_vec());
-                }
-                while let Some(series) = reader.next()? {
-                    let metric = metrics[series.metric as usize];
-                    visitor.define(series.id, metric, &entities[series.entity as usize]);
-                }
-            }
             Section::Base(base) => self.base(base, visitor),
             Section::Row(row) => match self.groups.get_mut(&row.group) {
                 Some(group) if group.follows(&row) => group.row(&row, visitor)?,
@@ -107,8 +93,8 @@ impl LogDecoder {
                     visitor.sample(lone.id, key, sample);
                 }
             }
-            // What is deleted here may still be wanted elsewhere.
-            Section::Tombstones(_) | Section::Unknown => {}
+            // What is deleted here may still be wanted elsewhere; names are read before samples.
+            Section::Definitions(_) | Section::Tombstones(_) | Section::Unknown => {}
         }
         Ok(())
     }

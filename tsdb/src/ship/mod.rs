@@ -13,11 +13,13 @@
 //! The module does not know what a remote is, how samples are sent, or how much may be kept: that is the roof's business.
 #![doc = include_str!("FORMAT.md")]
 
+mod catalog;
 mod cursor;
 mod decode;
 mod progress;
 mod reader;
 
+pub(crate) use catalog::Keys;
 pub(crate) use cursor::{CursorFile, Remembered};
 pub(crate) use progress::shard_key;
 pub(crate) use reader::LogReader;

@@ -73,6 +73,11 @@ impl Progress {
         self.layers[0].len()
     }
 
+    /// Tells whether the key of a sample decides about anything.
+    pub(crate) fn needs_keys(&self) -> bool {
+        self.layers.iter().any(|layer| layer.len() > 1)
+    }
+
     /// Returns the place below which everything is acknowledged.
     pub fn low(&self) -> Position {
         // A sample is acknowledged if any layer says so: the highest of the layers' lowest places.

@@ -1,14 +1,13 @@
 //! The samples a remote has not acknowledged, in the order of the log.
 
-use std::collections::HashMap;
-
 use crate::error::Result;
-use crate::labels::{Labels, METRIC_NAME};
+use crate::labels::Labels;
 use crate::sample::Sample;
 use crate::wal::{Followed, Follower, Wal};
 
+use super::catalog::{Catalog, FindKeys};
 use super::decode::{FrameVisitor, LogDecoder};
-use super::progress::{Position, Progress, shard_key};
+use super::progress::{Position, Progress};
 
 /// A sample on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +38,12 @@ impl SpoolBatch {
     }
 }
 
-/// Adds the key of a series.
-pub(crate) type FindKeys<'a> = dyn FnMut(u64, &mut HashMap<u64, u32>) + 'a;
-
 /// Reads the log for one remote.
 pub(crate) struct LogReader {
     follower: Follower,
     decoder: LogDecoder,
     progress: Progress,
-    /// Names that passed by. A series may be gone from everywhere else by the time it is read here.
-    names: HashMap<u64, Labels>,
-    keys: HashMap<u64, u32>,
+    catalog: Catalog,
     lost_frames: u64,
     lost_rows: u64,
 }
@@ -62,8 +56,7 @@ impl LogReader {
             follower: Follower::new(wal, from),
             decoder: LogDecoder::default(),
             progress,
-            names: HashMap::new(),
-            keys: HashMap::new(),
+            catalog: Catalog::default(),
             lost_frames: 0,
             lost_rows: 0,
         }
@@ -75,8 +68,12 @@ impl LogReader {
     }
 
     /// Adds samples to `batch` until it has `limit`, which a single commit may exceed, or nothing durable is left.
-    /// Answers whether more is there now. `find_keys` is asked for a series that the log does not name on the way: it adds its [key](shard_key), and others' if
-    /// they come at no cost.
+    /// Answers whether more is there now. `find_keys` adds the [keys](shard_key) of series that the log does not name on
+    /// the way.
+    ///
+    /// # Errors
+    ///
+    /// The disk's, or what `find_keys` says; the next call goes on with the frame that could not be read.
     pub(crate) fn read(
         &mut self,
         wal: &Wal,
@@ -84,13 +81,22 @@ impl LogReader {
         find_keys: &mut FindKeys<'_>,
         batch: &mut SpoolBatch,
     ) -> Result<bool> {
+        let found = self.read_frames(wal, limit, find_keys, batch);
+        batch.end = self.position();
+        found
+    }
+
+    fn read_frames(
+        &mut self,
+        wal: &Wal,
+        limit: usize,
+        find_keys: &mut FindKeys<'_>,
+        batch: &mut SpoolBatch,
+    ) -> Result<bool> {
         let low = self.progress.low();
-        let more = loop {
-            if batch.samples.len() >= limit {
-                break true;
-            }
+        while batch.samples.len() < limit {
             match self.follower.next(wal)? {
-                Followed::CaughtUp => break false,
+                Followed::CaughtUp => return Ok(false),
                 Followed::Lost { first, last } => {
                     self.lost_frames += last - first + 1;
                     self.decoder.note_gap();
@@ -102,12 +108,15 @@ impl LogReader {
                 } => {
                     if is_fresh {
                         self.decoder.restart();
+                        self.catalog.age();
+                    }
+                    if let Err(error) = self.catalog.learn(body, find_keys) {
+                        self.follower.return_to(sequence);
+                        return Err(error);
                     }
                     let mut collector = Collector {
                         progress: &self.progress,
-                        names: &mut self.names,
-                        keys: &mut self.keys,
-                        find_keys,
+                        catalog: &self.catalog,
                         next: Position::before(sequence),
                         is_passed: sequence < low.sequence,
                         samples: &mut batch.samples,
@@ -118,14 +127,13 @@ impl LogReader {
                     }
                 }
             }
-        };
-        batch.end = self.position();
-        Ok(more)
+        }
+        Ok(true)
     }
 
     /// Takes the labels of a series that the log named since they were last taken.
     pub(crate) fn take_name(&mut self, series: u64) -> Option<Labels> {
-        self.names.remove(&series)
+        self.catalog.names.remove(&series)
     }
 
     /// Returns how many frames are gone and how many rows could not be decoded for want of them.
@@ -144,9 +152,7 @@ impl std::fmt::Debug for LogReader {
 
 struct Collector<'a> {
     progress: &'a Progress,
-    names: &'a mut HashMap<u64, Labels>,
-    keys: &'a mut HashMap<u64, u32>,
-    find_keys: &'a mut FindKeys<'a>,
+    catalog: &'a Catalog,
     next: Position,
     /// The frame is acknowledged by all shards and only goes by.
     is_passed: bool,
@@ -154,26 +160,8 @@ struct Collector<'a> {
 }
 
 impl FrameVisitor for Collector<'_> {
-    fn define(&mut self, id: u64, metric: &str, entity: &[(&str, &str)]) {
-        let pairs = [(METRIC_NAME, metric)]
-            .into_iter()
-            .chain(entity.iter().copied());
-        // Labels that are none would have been refused before they came to the log.
-        if let Ok(labels) = Labels::from_pairs(pairs) {
-            self.names.insert(id, labels);
-        }
-    }
-
     fn key(&mut self, id: u64) -> u32 {
-        if let Some(&key) = self.keys.get(&id) {
-            return key;
-        }
-        match self.names.get(&id) {
-            Some(labels) => drop(self.keys.insert(id, shard_key(labels))),
-            None => (self.find_keys)(id, self.keys),
-        }
-        // Without labels it is lost anyhow, whatever its shard.
-        *self.keys.entry(id).or_insert(0)
+        self.catalog.key(id)
     }
 
     fn sample(&mut self, id: u64, key: u32, sample: Sample) {
@@ -190,5 +178,54 @@ impl FrameVisitor for Collector<'_> {
                 position,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::frame::{LoneSample, put_lone};
+    use crate::ship::Keys;
+    use crate::wal::tests::{append, disk, open};
+
+    #[test]
+    fn keys_that_cannot_be_found_stop_the_reader_where_it_is() {
+        let fs = disk();
+        let wal = open(&fs).unwrap();
+        for round in 0..3_u64 {
+            let samples = [round, 7].map(|id| LoneSample {
+                id,
+                timestamp: 1_000 + round as i64,
+                value: 1.0,
+            });
+            let mut body = Vec::new();
+            put_lone(&mut body, &samples);
+            append(&wal, &body).unwrap();
+        }
+        wal.sync().unwrap();
+        let mut reader = LogReader::new(&wal, Progress::new(Position::before(1), 2));
+        let mut batch = SpoolBatch::default();
+        for read in 1..=3 {
+            let mut fail = |_: &[u64], _: &mut Keys| Err(Error::closed("disk"));
+            reader
+                .read(&wal, usize::MAX, &mut fail, &mut batch)
+                .unwrap_err();
+            assert_eq!(batch.samples.len(), (read - 1) * 2);
+            let mut find = |ids: &[u64], keys: &mut Keys| {
+                keys.extend(ids.iter().map(|&id| (id, id as u32 * 0x1000_0000)));
+                Ok(())
+            };
+            // Each round has a series of its own, so each frame asks.
+            assert!(reader.read(&wal, read * 2, &mut find, &mut batch).unwrap());
+        }
+        let ids: Vec<u64> = batch.samples.iter().map(|sample| sample.series).collect();
+        assert_eq!(ids, [0, 7, 1, 7, 2, 7]);
+        assert!(
+            batch
+                .samples
+                .iter()
+                .all(|sample| sample.key == sample.series as u32 * 0x1000_0000)
+        );
     }
 }

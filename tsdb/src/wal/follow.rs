@@ -53,8 +53,6 @@ struct Window {
     start: u64,
     /// Position in `bytes` of the frame to come.
     at: usize,
-    /// No frame was taken yet, and those to come need nothing before them.
-    is_fresh: bool,
 }
 
 /// What stands where the next frame should.
@@ -78,6 +76,12 @@ impl Follower {
     /// Returns the sequence of the frame to come.
     pub(crate) fn sequence(&self) -> u64 {
         self.next
+    }
+
+    /// Goes back to a frame, which the next call returns again.
+    pub(crate) fn return_to(&mut self, sequence: u64) {
+        self.next = sequence;
+        self.segment = None;
     }
 
     /// Returns what comes next.
@@ -107,7 +111,8 @@ impl Follower {
             let found = match window.find(self.next)? {
                 Found::Frame { sequence, body_len } if sequence == self.next => {
                     self.next += 1;
-                    let is_fresh = std::mem::take(&mut window.is_fresh);
+                    let is_fresh =
+                        !window.header.continues && sequence == window.header.first_sequence;
                     // Looked up again: the borrow from above would outlive the loop.
                     let window = self.segment.as_mut().expect("the frame is in it");
                     let body = window.take(body_len);
@@ -198,7 +203,6 @@ impl Window {
             bytes: Vec::new(),
             start: SEGMENT_HEADERS_BYTES as u64,
             at: 0,
-            is_fresh: !header.continues,
         }))
     }
 

@@ -34,7 +34,7 @@ mod follow_tests;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use append::Appended;
 pub(crate) use buffer::FrameBuffer;

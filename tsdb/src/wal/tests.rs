@@ -20,7 +20,7 @@ pub(super) fn config() -> WalConfig {
     }
 }
 
-pub(super) fn disk() -> SimFs {
+pub(crate) fn disk() -> SimFs {
     let fs = SimFs::new();
     fs.create_dir(Path::new(DIR)).unwrap();
     fs.sync_dir(Path::new("")).unwrap();
@@ -35,7 +35,7 @@ pub(super) fn read(fs: &SimFs) -> Log {
     read_log(fs, Path::new(DIR), 0, Writers::None).unwrap()
 }
 
-pub(super) fn open(fs: &SimFs) -> Result<Wal> {
+pub(crate) fn open(fs: &SimFs) -> Result<Wal> {
     Wal::open(
         Arc::new(fs.clone()),
         Path::new(DIR),
@@ -44,7 +44,7 @@ pub(super) fn open(fs: &SimFs) -> Result<Wal> {
     )
 }
 
-pub(super) fn append(wal: &Wal, body: &[u8]) -> Result<u64> {
+pub(crate) fn append(wal: &Wal, body: &[u8]) -> Result<u64> {
     let mut frame = FrameBuffer::new();
     frame.out().extend_from_slice(body);
     let mut segment = wal.segment();

@@ -20,7 +20,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn take(&mut self, spool: &Spool, batch: &[(u64, Sample)]) {
+    fn take(&mut self, spool: &mut Spool, batch: &[(u64, Sample)]) {
         let mut ids: Vec<u64> = batch.iter().map(|(series, _)| *series).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -230,7 +230,7 @@ fn shards_that_were_ahead_repeat_nothing_after_a_restart_with_another_number_of_
             .filter(|s| shard_of(s.key, 3) == shard && s.position < limit)
             .map(|s| (s.series, s.sample))
             .collect();
-        receiver.take(&spool, &mine);
+        receiver.take(&mut spool, &mine);
         spool.ack().advance(&[(shard, limit)]).unwrap();
     }
     drop(spool);
@@ -371,7 +371,7 @@ fn remote_that_reads_on_while_the_budget_drops_is_moved_on_and_loses_nothing_els
             batch.clear();
             spool.read(200, &mut batch).unwrap();
             let samples: Vec<_> = batch.samples.iter().map(|s| (s.series, s.sample)).collect();
-            receiver.take(&spool, &samples);
+            receiver.take(&mut spool, &samples);
             spool.ack().advance(&[(0, batch.end)]).unwrap();
         }
     }
@@ -560,7 +560,7 @@ fn random_lives_lose_nothing() {
                         .partition(|s| shard_of(s.key, shards) == shard);
                     pending = rest;
                     let samples: Vec<_> = mine.iter().map(|s| (s.series, s.sample)).collect();
-                    receiver.take(&spool, &samples);
+                    receiver.take(&mut spool, &samples);
                     ack.advance(&[(shard, batch.end)]).unwrap();
                 }
                 15 => {

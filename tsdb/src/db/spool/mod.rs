@@ -1,0 +1,269 @@
+//! Samples wait in the log for remotes, within a budget.
+//!
+//! [`remotes`] keeps what is durable of each remote, [`budget`] lets go of log that nobody needs or nobody may keep,
+//! [`names`] finds the labels of series that are in the log and perhaps no longer in the head.
+
+mod budget;
+mod names;
+mod remotes;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::labels::Labels;
+use crate::ship::{DropReason, LogReader, Position, Progress, SHARDS_MAX, SpoolBatch};
+
+use super::Db;
+use super::inner::Inner;
+use super::options::Durability;
+use remotes::Remote;
+
+pub use budget::SpoolBudget;
+pub(super) use remotes::Remotes;
+
+/// Where a new remote begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolStart {
+    /// With what is committed from now on.
+    Now,
+    /// With the oldest sample the log has.
+    Oldest,
+}
+
+/// What is known of one remote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpoolStatus {
+    /// Its name.
+    pub name: String,
+    /// Everything below is acknowledged.
+    pub acknowledged: Position,
+    /// Sequence of the last commit; the difference is what waits.
+    pub last_sequence: u64,
+    /// Bytes of the log that it has not acknowledged, to a segment.
+    pub pending_bytes: u64,
+    /// Samples dropped so far because of the budget, by reason.
+    pub dropped: [(DropReason, u64); DropReason::ALL.len()],
+}
+
+/// Reads what one remote has not acknowledged. Made by [`Db::spool`].
+///
+/// Samples come in the order of the log, and so in the order of time for each series except for those that were appended
+/// out of order. Only what survives a power cut is read. What is read and not acknowledged before the handle is dropped
+/// is read again by the next one.
+#[derive(Debug)]
+pub struct Spool {
+    inner: Arc<Inner>,
+    remote: Arc<Remote>,
+    reader: LogReader,
+    skips: u64,
+}
+
+/// Notes what a remote has acknowledged; any number of threads may share it.
+#[derive(Debug, Clone)]
+pub struct SpoolAck {
+    inner: Arc<Inner>,
+    remote: Arc<Remote>,
+}
+
+impl Db {
+    /// Returns the spool of the remote called `name`, which is 1 to 64 of `a-z A-Z 0-9 _ -`. A new one begins at `start`; one
+    /// that is known goes on where it was, and log is kept for it from the first call on, also while it is not open.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) for a bad name;
+    /// [`ErrorKind::Locked`](crate::error::ErrorKind::Locked) if the remote's spool is open already; the disk's faults.
+    pub fn spool(&self, name: &str, start: SpoolStart) -> Result<Spool> {
+        let inner = &self.inner;
+        inner.check_open()?;
+        let wal = inner.writer()?;
+        let remote = inner.remote(name, start)?;
+        if remote.is_open.swap(true, Ordering::AcqRel) {
+            return Err(Error::locked(inner.dir.join(fs::names::SPOOL).join(name)));
+        }
+        let (progress, skips) = {
+            let state = remote.state.lock();
+            (state.remembered.progress.clone(), state.skips)
+        };
+        Ok(Spool {
+            reader: LogReader::new(wal, progress),
+            inner: Arc::clone(inner),
+            remote,
+            skips,
+        })
+    }
+
+    /// Forgets a remote; nothing is kept for it any more. Answers whether it was known.
+    pub fn remove_spool(&self, name: &str) -> Result<bool> {
+        let inner = &self.inner;
+        inner.writer()?;
+        let Some(remote) = inner.remotes.0.lock().remove(name) else {
+            return Ok(false);
+        };
+        let file = remote.file.lock();
+        remote.state.lock().is_removed = true;
+        let dir = inner.dir.join(fs::names::SPOOL);
+        let fs = &*inner.options.fs;
+        let path = dir.join(name);
+        fs.remove_file(&path)
+            .map_err(|error| Error::io("remove", &path, error))?;
+        drop(file);
+        fs.sync_dir(&dir)
+            .map_err(|error| Error::io("sync", &dir, error))?;
+        Ok(true)
+    }
+
+    /// Returns what is known of each remote, by name.
+    pub fn spools(&self) -> Vec<SpoolStatus> {
+        let Some(wal) = &self.inner.wal else {
+            return Vec::new();
+        };
+        let remotes = self.inner.remotes.all();
+        remotes.iter().map(|remote| remote.status(wal)).collect()
+    }
+}
+
+impl Spool {
+    /// Adds samples to `batch` until it has about `limit`, a commit more or less, or nothing durable is left. Answers
+    /// whether more is there now. With [`Durability::Os`] the log is synced first.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; the next call goes on where this one stopped.
+    pub fn read(&mut self, limit: usize, batch: &mut SpoolBatch) -> Result<bool> {
+        self.inner.check_open()?;
+        let wal = self.inner.writer()?;
+        if self.inner.options.durability == Durability::Os {
+            wal.sync()?;
+        }
+        {
+            let state = self.remote.state.lock();
+            if state.skips != self.skips {
+                self.skips = state.skips;
+                if self.reader.position() < state.remembered.progress.low() {
+                    self.reader = LogReader::new(wal, state.remembered.progress.clone());
+                }
+            }
+        }
+        let inner = &self.inner;
+        let find_keys = &mut |ids: &[u64], keys: &mut _| inner.find_keys(ids, keys);
+        self.reader.read(wal, limit, find_keys, batch)
+    }
+
+    /// Waits until there is something to read, or a sync has ended without it, at most for `timeout`. Answers whether there
+    /// is.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let Some(wal) = &self.inner.wal else {
+            return false;
+        };
+        let next = self.reader.position().sequence;
+        wal.wait_durable(next, timeout)
+    }
+
+    /// Calls `visit` with the labels of each of these series; `None` for one whose definition is lost to damage. Labels
+    /// of series that left the head are read from the disk, for all of them at once: ask for many, and keep the answer.
+    pub fn labels(
+        &mut self,
+        series: &[u64],
+        visit: &mut dyn FnMut(u64, Option<&Labels>),
+    ) -> Result<()> {
+        let mut missing = HashSet::new();
+        for &id in series {
+            match self.reader.take_name(id) {
+                Some(labels) => visit(id, Some(&labels)),
+                None => match self.inner.head.definitions(&[id]).next() {
+                    Some((_, labels)) => visit(id, Some(&labels)),
+                    None => drop(missing.insert(id)),
+                },
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let found = self.inner.stored_definitions(&missing)?;
+        for &id in series.iter().filter(|id| missing.contains(id)) {
+            visit(id, found.get(&id));
+        }
+        Ok(())
+    }
+
+    /// Returns what to tell acknowledgements to.
+    pub fn ack(&self) -> SpoolAck {
+        SpoolAck {
+            inner: Arc::clone(&self.inner),
+            remote: Arc::clone(&self.remote),
+        }
+    }
+
+    /// Returns the place before which everything has been read.
+    pub fn position(&self) -> Position {
+        self.reader.position()
+    }
+
+    /// Returns how many frames of the log are lost to damage since the spool was opened, and how many rows could not be
+    /// decoded for want of them.
+    pub fn losses(&self) -> (u64, u64) {
+        self.reader.losses()
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.remote.is_open.store(false, Ordering::Release);
+    }
+}
+
+impl SpoolAck {
+    /// Returns how many shards the remote's progress has; see [`shard_of`](crate::shard_of).
+    pub fn shards(&self) -> usize {
+        self.remote.state.lock().remembered.progress.shards()
+    }
+
+    /// Changes the number of shards. What is acknowledged stays so. Not while something is on its way: a sample that is
+    /// sent under the old number and acknowledged under the new one may count for another shard.
+    pub fn reshard(&self, shards: usize) -> Result<()> {
+        if shards == 0 || shards > SHARDS_MAX {
+            return Err(Error::invalid(format!(
+                "{shards} shards of 1 to {SHARDS_MAX}"
+            )));
+        }
+        self.change(|progress| progress.reshard(shards))
+    }
+
+    /// Notes that a shard's samples below a place are acknowledged, for each shard given, and returns when that survives a
+    /// power cut. Callers at the same time share one write.
+    ///
+    /// # Errors
+    ///
+    /// The disk's. What was acknowledged counts all the same while the process lives, and is written with the next call.
+    pub fn advance(&self, places: &[(usize, Position)]) -> Result<()> {
+        self.change(|progress| {
+            for &(shard, position) in places {
+                if shard < progress.shards() {
+                    progress.advance(shard, position);
+                }
+            }
+        })
+    }
+
+    /// Returns which samples are acknowledged.
+    pub fn progress(&self) -> Progress {
+        self.remote.state.lock().remembered.progress.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress)) -> Result<()> {
+        self.inner.check_open()?;
+        let mine = {
+            let mut state = self.remote.state.lock();
+            change(&mut state.remembered.progress);
+            state.changes += 1;
+            state.changes
+        };
+        self.remote.write(mine)
+    }
+}

@@ -1,0 +1,175 @@
+//! What the database remembers of each remote.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::db::event::Event;
+use crate::db::inner::Inner;
+use crate::error::{Error, Result};
+use crate::fs::names;
+use crate::ship::{CursorFile, DropReason, Position, Progress, Remembered};
+use crate::wal::Wal;
+
+use super::{SpoolStart, SpoolStatus};
+
+/// The remotes of a database.
+#[derive(Debug, Default)]
+pub(in crate::db) struct Remotes(pub(super) Mutex<BTreeMap<String, Arc<Remote>>>);
+
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) name: String,
+    pub(super) state: Mutex<State>,
+    /// Taken before `state`, and held while the file is written.
+    pub(super) file: Mutex<File>,
+    pub(super) is_open: AtomicBool,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) remembered: Remembered,
+    /// Counts changes of what is remembered.
+    pub(super) changes: u64,
+    /// Counts how often the budget moved the place on.
+    pub(super) skips: u64,
+    pub(super) is_removed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct File {
+    cursor: CursorFile,
+    /// Changes that are durable.
+    written: u64,
+}
+
+impl Remote {
+    /// Makes everything remembered durable, unless somebody has done so since the change numbered `wanted`.
+    pub(super) fn write(&self, wanted: u64) -> Result<()> {
+        let mut file = self.file.lock();
+        if file.written >= wanted {
+            return Ok(());
+        }
+        let (remembered, changes) = {
+            let state = self.state.lock();
+            if state.is_removed {
+                return Err(Error::closed("remote"));
+            }
+            (state.remembered.clone(), state.changes)
+        };
+        file.cursor.write(&remembered)?;
+        file.written = changes;
+        Ok(())
+    }
+
+    pub(super) fn status(&self, wal: &Wal) -> SpoolStatus {
+        let state = self.state.lock();
+        let acknowledged = state.remembered.progress.low();
+        let dropped = state.remembered.dropped;
+        drop(state);
+        let segments = wal.segments();
+        let pending = segments
+            .iter()
+            .filter(|info| info.last_sequence >= acknowledged.sequence.max(info.first_sequence));
+        SpoolStatus {
+            name: self.name.clone(),
+            acknowledged,
+            last_sequence: wal.last_sequence(),
+            pending_bytes: pending.map(|info| info.bytes).sum(),
+            dropped: std::array::from_fn(|at| (DropReason::ALL[at], dropped[at])),
+        }
+    }
+}
+
+impl Remotes {
+    pub(super) fn all(&self) -> Vec<Arc<Remote>> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    pub(in crate::db) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+impl Inner {
+    /// Finds the remotes the directory knows. One whose file says nothing begins with the oldest sample: to send twice is
+    /// better than to lose.
+    pub(in crate::db) fn load_remotes(&self) -> Result<()> {
+        let Some(wal) = &self.wal else {
+            return Ok(());
+        };
+        let dir = self.dir.join(names::SPOOL);
+        let fs = &self.options.fs;
+        let entries = fs
+            .read_dir(&dir)
+            .map_err(|error| Error::io("list", &dir, error))?;
+        for entry in entries {
+            if entry.is_dir || !names::is_remote(&entry.name) {
+                continue;
+            }
+            let path = dir.join(&entry.name);
+            let remembered = match CursorFile::read(&**fs, &path)? {
+                Some(remembered) => remembered,
+                None => {
+                    self.counters.damaged_units.fetch_add(1, Ordering::Relaxed);
+                    self.emit(&Event::Damaged {
+                        message: format!("{} remembers nothing", path.display()),
+                    });
+                    begin(oldest(wal))
+                }
+            };
+            self.add_remote(entry.name, remembered)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remote(&self, name: &str, start: SpoolStart) -> Result<Arc<Remote>> {
+        if !names::is_remote(name) {
+            return Err(Error::invalid(format!("{name:?} is no name for a remote")));
+        }
+        // Held until the new remote is there: no checkpoint may cut what it begins with.
+        let _flushing = self.flushing.lock();
+        if let Some(remote) = self.remotes.0.lock().get(name) {
+            return Ok(Arc::clone(remote));
+        }
+        let wal = self.writer()?;
+        let position = match start {
+            SpoolStart::Now => Position::before(wal.last_sequence() + 1),
+            SpoolStart::Oldest => oldest(wal),
+        };
+        self.add_remote(name.to_owned(), begin(position))
+    }
+
+    fn add_remote(&self, name: String, remembered: Remembered) -> Result<Arc<Remote>> {
+        let path = self.dir.join(names::SPOOL).join(&name);
+        let cursor = CursorFile::create(Arc::clone(&self.options.fs), path, &remembered)?;
+        let remote = Arc::new(Remote {
+            name: name.clone(),
+            state: Mutex::new(State {
+                remembered,
+                changes: 0,
+                skips: 0,
+                is_removed: false,
+            }),
+            file: Mutex::new(File { cursor, written: 0 }),
+            is_open: AtomicBool::new(false),
+        });
+        self.remotes.0.lock().insert(name, Arc::clone(&remote));
+        Ok(remote)
+    }
+}
+
+fn begin(position: Position) -> Remembered {
+    Remembered {
+        progress: Progress::new(position, 1),
+        dropped: Default::default(),
+    }
+}
+
+/// Returns the first place of the log.
+pub(super) fn oldest(wal: &Wal) -> Position {
+    let segments = wal.segments();
+    Position::before(segments.first().map_or(1, |info| info.first_sequence))
+}
