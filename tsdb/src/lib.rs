@@ -134,6 +134,8 @@ pub use db::{
     MetricKind, Mode, Options, ReplayProgress, SeriesRef, Spool, SpoolAck, SpoolBudget, SpoolStart,
     SpoolStatus, Stats, Target, Task, VerifyDepth, VerifyReport, inspect_log, write_metrics,
 };
+#[cfg(feature = "remote-write")]
+pub use db::{Sender, SenderStatus};
 pub use error::{Error, ErrorKind, Rejection, Result};
 pub use index::{Cardinality, Count};
 pub use labels::{Labels, MatchOp, Matcher, SeriesLabels, parse_selector};

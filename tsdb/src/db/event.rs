@@ -58,6 +58,32 @@ pub enum Event {
         /// Which part of the [`SpoolBudget`](crate::SpoolBudget) was exceeded.
         reason: DropReason,
     },
+    /// A remote answers that its address, the credentials or something else is wrong. Everything is kept; the remote is
+    /// asked again from time to time.
+    RemotePaused {
+        /// The remote.
+        remote: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A remote refused samples for good; they are in its dead-letter file.
+    RemoteRefused {
+        /// The remote.
+        remote: String,
+        /// How many samples.
+        samples: u64,
+        /// What it said.
+        reason: String,
+    },
+    /// A remote turned out not to know what it was sent, and is sent something older.
+    RemoteDowngraded {
+        /// The remote.
+        remote: String,
+        /// What it is sent now.
+        dialect: &'static str,
+        /// What it said.
+        reason: String,
+    },
     /// Writes fail; reads go on. Writes are tried again by themselves.
     ReadOnly {
         /// Why.

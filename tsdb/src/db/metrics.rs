@@ -33,8 +33,8 @@ pub struct Metric<'a> {
     pub kind: MetricKind,
     /// What it says.
     pub help: &'a str,
-    /// A label that tells it from others of its name.
-    pub label: Option<(&'a str, &'a str)>,
+    /// What tells it from others of its name.
+    pub labels: &'a [(&'a str, &'a str)],
     /// Its value.
     pub value: f64,
 }
@@ -57,15 +57,19 @@ fn write_one(metric: &Metric<'_>, previous: &str, out: &mut dyn Write) -> io::Re
         name,
         kind,
         help,
-        label,
+        labels,
         value,
     } = *metric;
     if name != previous {
         writeln!(out, "# HELP {name} {help}\n# TYPE {name} {}", kind.as_str())?;
     }
-    match label {
-        Some((label, of)) => writeln!(out, "{name}{{{label}=\"{of}\"}} {value}"),
-        None => writeln!(out, "{name} {value}"),
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(label, of)| format!("{label}=\"{of}\""))
+        .collect();
+    match labels.as_slice() {
+        [] => writeln!(out, "{name} {value}"),
+        labels => writeln!(out, "{name}{{{}}} {value}", labels.join(",")),
     }
 }
 
@@ -77,7 +81,7 @@ pub(super) fn visit(stats: &Stats, visit: &mut dyn FnMut(Metric<'_>)) {
             name,
             kind,
             help,
-            label: None,
+            labels: &[],
             value: value as f64,
         });
     };
@@ -258,7 +262,7 @@ pub(super) fn visit(stats: &Stats, visit: &mut dyn FnMut(Metric<'_>)) {
             name,
             kind,
             help,
-            label,
+            labels: label.as_slice(),
             value,
         });
     };

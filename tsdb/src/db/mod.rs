@@ -15,6 +15,8 @@ mod open;
 mod options;
 #[cfg(feature = "remote-write")]
 mod receive;
+#[cfg(feature = "remote-write")]
+mod sender;
 mod spool;
 mod stats;
 mod verify;
@@ -42,6 +44,8 @@ pub use options::{
     DEFAULT_OUT_OF_ORDER_WINDOW, DEFAULT_RETENTION, DEFAULT_SEGMENT_BYTES, DEFAULT_SYNC_INTERVAL,
     Durability, Options, ReplayProgress,
 };
+#[cfg(feature = "remote-write")]
+pub use sender::{Sender, SenderStatus};
 pub use spool::{Spool, SpoolAck, SpoolBudget, SpoolStart, SpoolStatus};
 pub use stats::{BlockStats, MemoryStats, Mode, Stats};
 pub use verify::{VerifyDepth, VerifyReport};
@@ -213,6 +217,7 @@ impl Db {
     /// scrapable text of them.
     pub fn metrics(&self, visit: &mut dyn FnMut(Metric<'_>)) {
         metrics::visit(&self.inner.stats(), visit);
+        spool::visit_metrics(&self.inner, visit);
     }
 
     /// Reads every file and compares it with its checksums; [`VerifyDepth::Decode`] decodes every sample too.

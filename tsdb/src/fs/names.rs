@@ -8,6 +8,7 @@
 //! head/00000001.lone      sealed chunks of lone series
 //! series/00000001         ids and labels of series
 //! spool/NAME              how far a remote has come
+//! spool/NAME.refused      samples a remote has refused; `.refused.old` when there were more
 //! blocks/<ULID>/          meta, index, chunks, tombstones; with `.tmp` not finished yet, with `.del` being removed
 //! quarantine/             what could not be used
 //! ```
@@ -83,6 +84,16 @@ pub(crate) fn numbered_files(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<u64>> {
 pub(crate) fn is_remote(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// Returns the name of the file of samples that a remote has refused.
+pub(crate) fn dead_letters(remote: &str) -> String {
+    format!("{remote}.refused")
+}
+
+/// Returns the name of the same file before it was full.
+pub(crate) fn old_dead_letters(remote: &str) -> String {
+    format!("{remote}.refused.old")
 }
 
 /// Returns the name of a file of sealed pieces.

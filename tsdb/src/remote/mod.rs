@@ -26,8 +26,13 @@ pub mod read;
 pub mod receive;
 pub mod relabel;
 mod retry_after;
+mod send;
 pub mod transport;
 pub mod wire;
 
 pub use external::{ExternalLabels, MergedLabels};
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};
+pub(crate) use send::{
+    Backoff, Batch, BatchBuilder, Outcome, Prepared, Preparer, RequestBuilder, Verdict,
+};
+pub use send::{OpenTsdbOptions, Protocol, SenderOptions, UnsentReason};

@@ -129,7 +129,7 @@ fn record(remembered: &Remembered) -> Vec<u8> {
     for &count in &remembered.dropped {
         put_uvarint(&mut out, count);
     }
-    let payload = u32::try_from(out.len() - 4).expect("four layers of 256 shards are short");
+    let payload = u32::try_from(out.len() - 4).expect("eight layers of 256 shards are short");
     out[..4].copy_from_slice(&payload.to_le_bytes());
     seal(&mut out, 0);
     out

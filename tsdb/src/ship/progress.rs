@@ -161,8 +161,8 @@ impl Progress {
     }
 }
 
-/// Layers that are kept.
-const LAYERS_MAX: usize = 4;
+/// Layers that are kept: changes of the number of shards that nothing has caught up with.
+const LAYERS_MAX: usize = 8;
 
 /// Shards of one remote.
 pub const SHARDS_MAX: usize = 256;
@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         /// Whatever shards do, and however often their number changes, each sample is acknowledged once and in the order
-        /// of its series; up to three changes may wait for each other.
+        /// of its series; up to seven changes may wait for each other.
         #[test]
         fn every_sample_is_sent_once(acts in acts()) {
             let samples: Vec<(u32, Position)> = (0..200u64)
@@ -267,7 +267,7 @@ mod tests {
                         let shard = shard % progress.shards();
                         send(&mut progress, shard, count, &mut sent);
                     }
-                    Act::Reshard(shards) if changes < 3 => {
+                    Act::Reshard(shards) if changes < 7 => {
                         changes += usize::from(shards != progress.shards());
                         progress.reshard(shards);
                     }

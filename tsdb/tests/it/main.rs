@@ -23,5 +23,7 @@ mod opentsdb;
 mod pieces;
 #[cfg(feature = "remote-write")]
 mod remote;
+#[cfg(feature = "remote-write")]
+mod sender;
 mod spool;
 mod workload;

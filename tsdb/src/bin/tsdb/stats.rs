@@ -27,12 +27,17 @@ pub(crate) fn run(args: &StatsArgs, console: &mut Console) -> anyhow::Result<Out
     let outcome = opened.warn();
     let mut rows = Vec::new();
     opened.db.metrics(&mut |metric| {
-        let label = metric.label.map_or(Cell::Empty, |(name, value)| {
-            Cell::Text(format!("{name}={value}"))
-        });
+        let labels = metric.labels.iter();
+        let labels: Vec<String> = labels
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let labels = match labels.as_slice() {
+            [] => Cell::Empty,
+            labels => Cell::Text(labels.join(",")),
+        };
         rows.push(vec![
             Cell::text(metric.name),
-            label,
+            labels,
             Cell::Number(metric.value),
             Cell::text(metric.help),
         ]);

@@ -1,9 +1,10 @@
 //! Samples wait in the log for remotes, within a budget.
 //!
 //! [`remotes`] keeps what is durable of each remote, [`budget`] lets go of log that nobody needs or nobody may keep,
-//! [`names`] finds the labels of series that are in the log and perhaps no longer in the head.
+//! [`names`] finds the labels of series that are in the log and perhaps no longer in the head, [`metrics`] counts.
 
 mod budget;
+mod metrics;
 mod names;
 mod remotes;
 
@@ -20,9 +21,12 @@ use crate::ship::{DropReason, LogReader, Position, Progress, SHARDS_MAX, SpoolBa
 use super::Db;
 use super::inner::Inner;
 use super::options::Durability;
+#[cfg(feature = "remote-write")]
+use super::sender::Counters;
 use remotes::Remote;
 
 pub use budget::SpoolBudget;
+pub(super) use metrics::visit_metrics;
 pub(super) use remotes::Remotes;
 
 /// Where a new remote begins.
@@ -109,9 +113,19 @@ impl Db {
         remote.state.lock().is_removed = true;
         let dir = inner.dir.join(fs::names::SPOOL);
         let fs = &*inner.options.fs;
-        let path = dir.join(name);
-        fs.remove_file(&path)
-            .map_err(|error| Error::io("remove", &path, error))?;
+        let others = [
+            fs::names::dead_letters(name),
+            fs::names::old_dead_letters(name),
+        ];
+        for file in [name].into_iter().chain(others.iter().map(String::as_str)) {
+            let path = dir.join(file);
+            match fs.remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path, error));
+                }
+                _ => {}
+            }
+        }
         drop(file);
         fs.sync_dir(&dir)
             .map_err(|error| Error::io("sync", &dir, error))?;
@@ -136,23 +150,34 @@ impl Spool {
     ///
     /// The disk's; the next call goes on where this one stopped.
     pub fn read(&mut self, limit: usize, batch: &mut SpoolBatch) -> Result<bool> {
-        self.inner.check_open()?;
-        let wal = self.inner.writer()?;
-        if self.inner.options.durability == Durability::Os {
+        let inner = Arc::clone(&self.inner);
+        inner.check_open()?;
+        let wal = inner.writer()?;
+        if inner.options.durability == Durability::Os {
             wal.sync()?;
         }
-        {
+        let is_passed = {
             let state = self.remote.state.lock();
-            if state.skips != self.skips {
-                self.skips = state.skips;
-                if self.reader.position() < state.remembered.progress.low() {
-                    self.reader = LogReader::new(wal, state.remembered.progress.clone());
-                }
-            }
+            state.skips != self.skips && self.reader.position() < state.remembered.progress.low()
+        };
+        if is_passed {
+            self.rewind()?;
         }
-        let inner = &self.inner;
         let find_keys = &mut |ids: &[u64], keys: &mut _| inner.find_keys(ids, keys);
         self.reader.read(wal, limit, find_keys, batch)
+    }
+
+    /// Goes back to the first sample that is not acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// The database was opened read-only.
+    pub fn rewind(&mut self) -> Result<()> {
+        let wal = self.inner.writer()?;
+        let state = self.remote.state.lock();
+        self.skips = state.skips;
+        self.reader = LogReader::new(wal, state.remembered.progress.clone());
+        Ok(())
     }
 
     /// Waits until there is something to read, or a sync has ended without it, at most for `timeout`. Answers whether there
@@ -227,12 +252,17 @@ impl SpoolAck {
     /// Changes the number of shards. What is acknowledged stays so. Not while something is on its way: a sample that is
     /// sent under the old number and acknowledged under the new one may count for another shard.
     pub fn reshard(&self, shards: usize) -> Result<()> {
+        Self::check_shards(shards)?;
+        self.change(|progress| progress.reshard(shards))
+    }
+
+    pub(super) fn check_shards(shards: usize) -> Result<()> {
         if shards == 0 || shards > SHARDS_MAX {
             return Err(Error::invalid(format!(
                 "{shards} shards of 1 to {SHARDS_MAX}"
             )));
         }
-        self.change(|progress| progress.reshard(shards))
+        Ok(())
     }
 
     /// Notes that a shard's samples below a place are acknowledged, for each shard given, and returns when that survives a
@@ -249,6 +279,12 @@ impl SpoolAck {
                 }
             }
         })
+    }
+
+    /// Returns what senders to this remote count.
+    #[cfg(feature = "remote-write")]
+    pub(in crate::db) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.remote.counters)
     }
 
     /// Returns which samples are acknowledged.

@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 
 use crate::db::event::Event;
 use crate::db::inner::Inner;
+#[cfg(feature = "remote-write")]
+use crate::db::sender::Counters;
 use crate::error::{Error, Result};
 use crate::fs::names;
 use crate::ship::{CursorFile, DropReason, Position, Progress, Remembered};
@@ -26,6 +28,9 @@ pub(super) struct Remote {
     /// Taken before `state`, and held while the file is written.
     pub(super) file: Mutex<File>,
     pub(super) is_open: AtomicBool,
+    /// What senders to it count.
+    #[cfg(feature = "remote-write")]
+    pub(in crate::db) counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -155,6 +160,8 @@ impl Inner {
             }),
             file: Mutex::new(File { cursor, written: 0 }),
             is_open: AtomicBool::new(false),
+            #[cfg(feature = "remote-write")]
+            counters: Arc::default(),
         });
         self.remotes.0.lock().insert(name, Arc::clone(&remote));
         Ok(remote)

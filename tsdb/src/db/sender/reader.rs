@@ -1,0 +1,357 @@
+//! The thread that reads the log and gives each shard what is its.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::db::event::Event;
+use crate::db::spool::Spool;
+use crate::error::{ErrorKind, Result};
+use crate::remote::{BatchBuilder, Prepared, Preparer, UnsentReason};
+use crate::ship::{Position, SpoolBatch, SpooledSample, shard_of};
+use crate::time::Timestamp;
+
+use super::lanes::Load;
+use super::{Shared, now};
+
+/// Reads the log for a sender until it is stopped.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    spool: Arc<Mutex<Spool>>,
+    preparer: Preparer,
+    /// What was read last, and how much of it the shards have.
+    batch: SpoolBatch,
+    taken: usize,
+    series: HashMap<u64, Known, foldhash::fast::RandomState>,
+    /// Series that are forgotten with their batch, as there were too many.
+    passing: Vec<u64>,
+    swept: Duration,
+    pending: Vec<Pending>,
+    newest: Timestamp,
+    /// Samples up to this time may be added to what is pending.
+    time_limit: Timestamp,
+    /// How far idle shards were last noted to have come.
+    noted: Position,
+    rate: Rate,
+}
+
+/// A series that was met.
+struct Known {
+    /// What goes out for it, or why nothing does.
+    prepared: Result<Arc<Prepared>, UnsentReason>,
+    /// The batch of its shard that it was last added to, and its number there.
+    batch: u64,
+    number: u32,
+    /// Whether it was met since the last sweep.
+    is_used: bool,
+}
+
+/// What one shard is given next.
+#[derive(Default)]
+struct Pending {
+    builder: BatchBuilder,
+    /// Tells this batch from those before.
+    batch: u64,
+    /// When the first sample was added.
+    since: Option<Duration>,
+    /// Behind the last sample.
+    end: Position,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, spool: Arc<Mutex<Spool>>) -> Self {
+        let shards = shared.options.shards;
+        let pending = |shard: usize| Pending {
+            // Batches of different shards have different numbers, so that a series never seems to be in another's.
+            batch: shard as u64 + 1,
+            ..Pending::default()
+        };
+        Self {
+            preparer: Preparer::new(&shared.options),
+            rate: Rate::new(shared.options.samples_per_second),
+            shared,
+            spool,
+            batch: SpoolBatch::default(),
+            taken: 0,
+            series: HashMap::default(),
+            passing: Vec::new(),
+            swept: now(),
+            pending: (0..shards).map(pending).collect(),
+            newest: Timestamp::MIN,
+            time_limit: Timestamp::MIN,
+            noted: Position::default(),
+        }
+    }
+
+    /// Reads until the sender is stopped or the database closed.
+    pub(super) fn run(mut self) {
+        let spool = Arc::clone(&self.spool);
+        let mut spool = spool.lock();
+        // What somebody has read before and not acknowledged is read again.
+        if spool.rewind().is_err() {
+            return;
+        }
+        let mut has_failed = false;
+        while self.shared.lanes.wait_resumed() {
+            match self.round(&mut spool) {
+                Ok(true) => has_failed = false,
+                Ok(false) => break,
+                Err(error) if error.kind() == ErrorKind::Closed => break,
+                Err(error) => {
+                    if !std::mem::replace(&mut has_failed, true) {
+                        self.shared.inner.emit(&Event::Failed {
+                            message: format!("reading for {}: {error}", self.shared.remote),
+                        });
+                    }
+                    if !self.shared.lanes.sleep(FAILED_WAIT) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads once and hands over what is due. False if the sender is being stopped.
+    fn round(&mut self, spool: &mut Spool) -> Result<bool> {
+        let mut read = Ok(true);
+        if self.taken == self.batch.samples.len() {
+            self.batch.clear();
+            self.taken = 0;
+            // Samples may come even with an error, and are not read again.
+            read = spool.read(READ_SAMPLES, &mut self.batch);
+        }
+        self.learn(spool)?;
+        while let Some(sample) = self.batch.samples.get(self.taken).copied() {
+            self.taken += 1;
+            if !self.add(sample) {
+                return Ok(false);
+            }
+        }
+        let in_hurry = matches!(read, Ok(false)) && self.shared.lanes.is_in_hurry();
+        for shard in 0..self.pending.len() {
+            if self.is_due(shard, in_hurry) && !self.hand_over(shard) {
+                return Ok(false);
+            }
+            if self.pending[shard].builder.is_empty() {
+                self.shared.lanes.clear(shard, self.batch.end);
+            }
+        }
+        self.sweep();
+        if read? {
+            return Ok(true);
+        }
+        self.note_idle()?;
+        spool.wait(self.time_to_wait());
+        Ok(!self.shared.lanes.is_stopping())
+    }
+
+    /// Finds out what goes out for series that were not met before.
+    fn learn(&mut self, spool: &mut Spool) -> Result<()> {
+        let mut unknown: Vec<u64> = self.batch.samples[self.taken..]
+            .iter()
+            .map(|sample| sample.series)
+            .filter(|id| !self.series.contains_key(id))
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let Self {
+            series,
+            passing,
+            preparer,
+            shared,
+            ..
+        } = self;
+        spool.labels(&unknown, &mut |id, labels| {
+            let prepared = match labels {
+                Some(labels) => preparer.prepare(labels).map(Arc::new),
+                None => Err(UnsentReason::Unnamed),
+            };
+            if series.len() >= shared.options.cached_series {
+                passing.push(id);
+            }
+            let known = Known {
+                prepared,
+                batch: 0,
+                number: 0,
+                is_used: true,
+            };
+            series.insert(id, known);
+        })
+    }
+
+    /// Adds a sample to what its shard is given next. False if the sender is being stopped.
+    fn add(&mut self, spooled: SpooledSample) -> bool {
+        let sample = spooled.sample;
+        let spread = self.shared.time_spread_ms;
+        if sample.timestamp > self.time_limit && !self.make_time(sample.timestamp) {
+            return false;
+        }
+        // A late one may be as old as it likes: it says nothing about how far its shard is behind.
+        let is_late = sample.timestamp < self.newest.saturating_sub(spread);
+        if sample.timestamp > self.newest {
+            self.newest = sample.timestamp;
+            self.shared.counters.note_read(sample.timestamp);
+        }
+        let shard = shard_of(spooled.key, self.pending.len());
+        let known = self
+            .series
+            .get_mut(&spooled.series)
+            .expect("the series of what was read are learned first");
+        known.is_used = true;
+        let prepared = match &known.prepared {
+            Ok(prepared) => prepared,
+            Err(reason) => {
+                self.shared.counters.add_unsent(*reason, 1);
+                return true;
+            }
+        };
+        let pending = &mut self.pending[shard];
+        if known.batch != pending.batch {
+            known.batch = pending.batch;
+            known.number = pending.builder.add_series(prepared);
+        }
+        if pending.builder.is_empty() {
+            pending.since = Some(now());
+        }
+        pending.builder.push(known.number, sample);
+        pending.end = spooled.position.next();
+        if !is_late {
+            pending.builder.note_time(sample.timestamp);
+            let limit = sample.timestamp.saturating_add(spread);
+            self.time_limit = self.time_limit.min(limit);
+        }
+        let is_full = pending.builder.len() >= self.shared.options.batch_samples;
+        !is_full || self.hand_over(shard)
+    }
+
+    /// Waits until a sample of this time may be under way together with what is. False if the sender is being stopped.
+    fn make_time(&mut self, timestamp: Timestamp) -> bool {
+        let spread = self.shared.time_spread_ms;
+        let bound = timestamp.saturating_sub(spread);
+        for shard in 0..self.pending.len() {
+            let oldest = self.pending[shard].builder.oldest();
+            if oldest.is_some_and(|oldest| oldest < bound) && !self.hand_over(shard) {
+                return false;
+            }
+        }
+        if !self.shared.lanes.wait_newer(bound) {
+            return false;
+        }
+        let pending = self.pending.iter().filter_map(|one| one.builder.oldest());
+        let oldest = pending.chain(self.shared.lanes.oldest()).min();
+        self.time_limit = oldest.unwrap_or(timestamp).saturating_add(spread);
+        true
+    }
+
+    /// Queues what is pending for a shard. False if the sender is being stopped.
+    fn hand_over(&mut self, shard: usize) -> bool {
+        let pending = &mut self.pending[shard];
+        pending.since = None;
+        pending.batch += self.shared.options.shards as u64;
+        let end = pending.end;
+        let builder = std::mem::take(&mut pending.builder);
+        let wait = self.rate.take(builder.len(), now());
+        if !wait.is_zero() && !self.shared.lanes.sleep(wait) {
+            return false;
+        }
+        let is_running = self.shared.lanes.push(shard, Load::new(builder, end));
+        self.shared.count_queued();
+        is_running
+    }
+
+    fn is_due(&self, shard: usize, in_hurry: bool) -> bool {
+        let since = self.pending[shard].since;
+        since.is_some_and(|since| in_hurry || now() - since >= self.shared.options.batch_deadline)
+    }
+
+    /// Returns how long nothing is due. Short, as only a sync of the log ends the wait before.
+    fn time_to_wait(&self) -> Duration {
+        let deadline = self.shared.options.batch_deadline;
+        let due = |since: Duration| deadline.saturating_sub(now() - since);
+        let first = self
+            .pending
+            .iter()
+            .filter_map(|one| one.since)
+            .map(due)
+            .min();
+        first.map_or(WAIT_MAX, |first| first.min(WAIT_MAX))
+    }
+
+    /// Notes how far shards have come that have nothing to do, so that the log is let go of.
+    fn note_idle(&mut self) -> Result<()> {
+        let places = self.shared.lanes.idle_places();
+        let Some(low) = places.iter().map(|(_, place)| *place).min() else {
+            return Ok(());
+        };
+        if low > self.noted {
+            self.shared.ack.advance(&places)?;
+            self.noted = low;
+        }
+        Ok(())
+    }
+
+    /// Forgets series: those there was no room for, and now and then those that have no samples any more.
+    fn sweep(&mut self) {
+        let shards = self.pending.len() as u64;
+        let pending = &self.pending;
+        // A series of a batch that is being collected must not be added to it again.
+        let is_pending = |known: &Known| {
+            known.batch > 0 && pending[((known.batch - 1) % shards) as usize].batch == known.batch
+        };
+        let series = &mut self.series;
+        self.passing.retain(|id| {
+            let stays = series.get(id).is_some_and(is_pending);
+            if !stays {
+                series.remove(id);
+            }
+            stays
+        });
+        if now() - self.swept >= SWEEP_INTERVAL {
+            self.swept = now();
+            series.retain(|_, known| std::mem::take(&mut known.is_used) || is_pending(known));
+        }
+    }
+}
+
+/// A limit of samples a second.
+struct Rate {
+    per_second: Option<f64>,
+    /// When all samples given out so far are allowed.
+    paid_until: Option<Duration>,
+}
+
+impl Rate {
+    fn new(per_second: Option<u32>) -> Self {
+        Self {
+            per_second: per_second.map(f64::from),
+            paid_until: None,
+        }
+    }
+
+    /// Takes samples out and returns how long to wait before they are sent.
+    fn take(&mut self, samples: usize, now: Duration) -> Duration {
+        let Some(per_second) = self.per_second else {
+            return Duration::ZERO;
+        };
+        let start = self.paid_until.map_or(now, |until| until.max(now));
+        self.paid_until = Some(start + Duration::from_secs_f64(samples as f64 / per_second));
+        start - now
+    }
+}
+
+/// Samples read at once.
+const READ_SAMPLES: usize = 20_000;
+
+/// Wait after the log could not be read.
+const FAILED_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest wait for something to read.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+
+/// Time after which series without samples are forgotten; at most twice that.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);

@@ -1,0 +1,155 @@
+//! What is known of a sender.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::remote::{SenderOptions, UnsentReason};
+use crate::time::Timestamp;
+
+/// What one sender has done since the database was opened, and what it is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SenderStatus {
+    /// The remote.
+    pub remote: String,
+    /// Samples the remote has stored.
+    pub sent: u64,
+    /// Samples of requests that are sent again.
+    pub retried: u64,
+    /// Samples that were not sent or not taken, by reason.
+    pub unsent: [(UnsentReason, u64); UnsentReason::ALL.len()],
+    /// Requests, failed ones included.
+    pub requests: u64,
+    /// Requests that failed.
+    pub requests_failed: u64,
+    /// Bytes of bodies, as they were posted.
+    pub bytes: u64,
+    /// Samples that are in memory: queued or under way. The log has the others.
+    pub queued: usize,
+    /// Time of the oldest of them, late ones aside.
+    pub oldest_queued: Option<Timestamp>,
+    /// Time of the newest sample read from the log.
+    pub newest_read: Option<Timestamp>,
+    /// Time of the newest sample stored by the remote.
+    pub newest_sent: Option<Timestamp>,
+    /// When the remote last acknowledged something, by the database's clock.
+    pub last_acknowledged: Option<Timestamp>,
+    /// Requests that may be under way at the same time.
+    pub shards: usize,
+    /// What is spoken.
+    pub dialect: &'static str,
+    /// Why nothing is sent at the moment, if somebody has to look or has paused it.
+    pub paused: Option<String>,
+}
+
+/// Counts what a sender does; shared by its threads, and kept while the database is open.
+#[derive(Debug)]
+pub(in crate::db) struct Counters {
+    pub(super) sent: AtomicU64,
+    pub(super) retried: AtomicU64,
+    pub(super) unsent: [AtomicU64; UnsentReason::ALL.len()],
+    pub(super) requests: AtomicU64,
+    pub(super) requests_failed: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) queued: AtomicU64,
+    pub(super) shards: AtomicU64,
+    newest_read: Newest,
+    newest_sent: Newest,
+    last_acknowledged: Newest,
+    pub(super) dialect: Mutex<&'static str>,
+    pub(super) trouble: Mutex<Option<String>>,
+}
+
+/// The largest timestamp noted so far.
+#[derive(Debug)]
+struct Newest(AtomicI64);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
+impl Newest {
+    fn note(&self, timestamp: Timestamp) {
+        self.0.fetch_max(timestamp, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Timestamp> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&at| at != i64::MIN)
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            sent: AtomicU64::default(),
+            retried: AtomicU64::default(),
+            unsent: Default::default(),
+            requests: AtomicU64::default(),
+            requests_failed: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            queued: AtomicU64::default(),
+            shards: AtomicU64::default(),
+            newest_read: Newest::default(),
+            newest_sent: Newest::default(),
+            last_acknowledged: Newest::default(),
+            dialect: Mutex::new(""),
+            trouble: Mutex::new(None),
+        }
+    }
+}
+
+impl Counters {
+    pub(super) fn add_unsent(&self, reason: UnsentReason, samples: u64) {
+        self.unsent[reason as usize].fetch_add(samples, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_read(&self, timestamp: Timestamp) {
+        self.newest_read.note(timestamp);
+    }
+
+    pub(super) fn note_sent(&self, timestamp: Timestamp) {
+        self.newest_sent.note(timestamp);
+    }
+
+    pub(super) fn note_acknowledged(&self, now_ms: Timestamp) {
+        self.last_acknowledged.note(now_ms);
+    }
+
+    /// Notes that a sender begins.
+    pub(super) fn begin(&self, options: &SenderOptions) {
+        self.shards.store(options.shards as u64, Ordering::Relaxed);
+        *self.dialect.lock() = options.protocol.dialect();
+    }
+
+    /// Notes that it has ended.
+    pub(super) fn end(&self) {
+        self.shards.store(0, Ordering::Relaxed);
+        self.queued.store(0, Ordering::Relaxed);
+        *self.trouble.lock() = None;
+    }
+
+    /// Returns what is known without the sender itself.
+    pub(in crate::db) fn status(&self, remote: &str) -> SenderStatus {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SenderStatus {
+            remote: remote.to_owned(),
+            sent: get(&self.sent),
+            retried: get(&self.retried),
+            unsent: std::array::from_fn(|at| (UnsentReason::ALL[at], get(&self.unsent[at]))),
+            requests: get(&self.requests),
+            requests_failed: get(&self.requests_failed),
+            bytes: get(&self.bytes),
+            queued: get(&self.queued) as usize,
+            oldest_queued: None,
+            newest_read: self.newest_read.get(),
+            newest_sent: self.newest_sent.get(),
+            last_acknowledged: self.last_acknowledged.get(),
+            shards: get(&self.shards) as usize,
+            dialect: *self.dialect.lock(),
+            paused: self.trouble.lock().clone(),
+        }
+    }
+}
