@@ -76,6 +76,9 @@ impl HeadView {
     /// Tells whether certainly nothing lies in `range`. After a flush the head has series without samples, and nobody
     /// needs to find those.
     fn is_blank(&self, range: TimeRange) -> bool {
+        if self.head.is_blank_through(self.published) {
+            return true;
+        }
         let groups = self.head.groups.read();
         let is_blank = |group: &Group| {
             // A group that is being written has something, or soon will.
