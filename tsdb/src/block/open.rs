@@ -186,13 +186,13 @@ impl Block {
         let mut damaged: Vec<Error> = Vec::new();
         match self.index.find(&[]) {
             Ok(mut found) => loop {
-                match found.next(&self.index) {
-                    Ok(None) => break,
+                match found.next_batch(&self.index, |_ordinal, _labels| {}) {
+                    Ok(false) => break,
                     // Many series need the same damaged unit; it is one.
                     Err(error) if damaged.iter().all(|known| known.offset() != error.offset()) => {
                         damaged.push(error);
                     }
-                    Ok(Some(_)) | Err(_) => {}
+                    Ok(true) | Err(_) => {}
                 }
             },
             Err(error) => damaged.push(error),

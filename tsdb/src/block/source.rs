@@ -1,6 +1,6 @@
 //! A block read like any other source of series.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::block::Block;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::index::{Cardinality, Found};
 use crate::labels::Matcher;
 use crate::sample::{Sample, Samples};
-use crate::source::{SeriesCursor, SeriesData, SeriesSource, SourceSeries};
+use crate::source::{SeriesCursor, SeriesData, SeriesSource, SeriesWalk, SourceSeries};
 use crate::time::TimeRange;
 use crate::tombstone::Tombstones;
 
@@ -18,7 +18,7 @@ use crate::tombstone::Tombstones;
 pub(crate) struct BlockSource(pub(crate) Arc<Block>);
 
 impl SeriesSource for BlockSource {
-    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesCursor>> {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<SeriesWalk> {
         let block = &self.0;
         let found = if range.overlaps(&block.meta().range) {
             Some(block.index.find(matchers)?)
@@ -30,7 +30,7 @@ impl SeriesSource for BlockSource {
             block: block.clone(),
             readings: Readings::default(),
         });
-        Ok(Box::new(BlockCursor { view, found }))
+        Ok(SeriesWalk::new(Box::new(BlockCursor { view, found })))
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
@@ -73,49 +73,44 @@ struct BlockCursor {
 }
 
 impl SeriesCursor for BlockCursor {
-    fn next(&mut self) -> Result<Option<SourceSeries>> {
+    fn next_batch(&mut self, out: &mut VecDeque<SourceSeries>) -> Result<bool> {
         let Some(found) = &mut self.found else {
-            return Ok(None);
+            return Ok(false);
         };
-        let Some((ordinal, labels)) = found.next(&self.view.block.index)? else {
-            return Ok(None);
-        };
-        let data = Arc::new(BlockData {
-            view: self.view.clone(),
-            ordinal,
-        });
-        Ok(Some(SourceSeries { labels, data }))
+        found.next_batch(&self.view.block.index, |ordinal, labels| {
+            out.push_back(SourceSeries {
+                labels,
+                data: self.view.clone(),
+                number: ordinal,
+            });
+        })
     }
 }
 
-struct BlockData {
-    view: Arc<View>,
-    ordinal: u32,
-}
-
-impl SeriesData for BlockData {
-    fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
-        let View {
+/// The number of a series is its ordinal.
+impl SeriesData for View {
+    fn read(&self, number: u32, range: TimeRange, out: &mut Samples) -> Result<()> {
+        let Self {
             block,
             tombstones,
             readings,
-        } = &*self.view;
+        } = self;
         let start = out.len();
-        let outcome = readings.lend(|reading| block.chunks.read(self.ordinal, range, reading, out));
-        if let Some(deleted) = tombstones.get(self.ordinal) {
+        let outcome = readings.lend(|reading| block.chunks.read(number, range, reading, out));
+        if let Some(deleted) = tombstones.get(number) {
             deleted.remove_from(out, start);
         }
         outcome
     }
 
-    fn latest(&self, range: TimeRange) -> Result<Option<Sample>> {
-        let View {
+    fn latest(&self, number: u32, range: TimeRange) -> Result<Option<Sample>> {
+        let Self {
             block,
             tombstones,
             readings,
-        } = &*self.view;
+        } = self;
         let mut samples = Samples::default();
-        let deleted = tombstones.get(self.ordinal);
+        let deleted = tombstones.get(number);
         let is_enough = |samples: &mut Samples| {
             if let Some(deleted) = deleted {
                 deleted.remove_from(samples, 0);
@@ -124,7 +119,7 @@ impl SeriesData for BlockData {
         };
         readings.lend(|reading| {
             let chunks = &block.chunks;
-            chunks.read_latest(self.ordinal, range, reading, &mut samples, is_enough)
+            chunks.read_latest(number, range, reading, &mut samples, is_enough)
         })?;
         let newest = samples.timestamps.last().zip(samples.values.last());
         Ok(newest.map(|(&timestamp, &value)| Sample { timestamp, value }))

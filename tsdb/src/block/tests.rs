@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::fs::{DiskFs, Fault, FaultKind, Fs, IoMode, SimFs, Ulid, sweep_tmp};
 use crate::labels::{Labels, MatchOp, Matcher};
 use crate::sample::{STALE_BITS, Samples};
-use crate::source::{SeriesSource, SourceSeries};
+use crate::source::SeriesSource;
 use crate::time::TimeRange;
 
 /// What a block should hold: the bits of the values.
@@ -78,20 +78,20 @@ fn open(fs: &SimFs) -> Result<Block> {
 /// What can be read, and the number of errors on the way.
 fn read_lenient(source: &BlockSource, range: TimeRange) -> (Model, usize) {
     let (mut model, mut errors) = (Model::new(), 0);
-    let Ok(mut cursor) = source.select(&[], range) else {
+    let Ok(mut walk) = source.select(&[], range) else {
         return (model, 1);
     };
     loop {
-        match cursor.next() {
-            Ok(Some(SourceSeries { labels, data })) => {
+        match walk.next() {
+            Ok(Some(series)) => {
                 let mut samples = Samples::default();
-                errors += usize::from(data.read(range, &mut samples).is_err());
+                errors += usize::from(series.read(range, &mut samples).is_err());
                 let samples: BTreeMap<_, _> = samples
                     .iter()
                     .map(|sample| (sample.timestamp, sample.value.to_bits()))
                     .collect();
                 if !samples.is_empty() {
-                    model.insert(labels.to_labels(), samples);
+                    model.insert(series.labels.to_labels(), samples);
                 }
             }
             Ok(None) => return (model, errors),
@@ -200,9 +200,9 @@ fn block_reads_back_what_was_written() {
 fn matchers_and_range_select() {
     let block = Arc::new(write(&disk(), ChunkEncoding::Dense, &example()).unwrap());
     let source = BlockSource(block);
-    let mut cursor = source.select(&metric("counter"), RANGE).unwrap();
+    let mut walk = source.select(&metric("counter"), RANGE).unwrap();
     let mut found = Vec::new();
-    while let Some(series) = cursor.next().unwrap() {
+    while let Some(series) = walk.next().unwrap() {
         found.push(series.labels.get("instance").unwrap().to_owned());
     }
     assert_eq!(found, ["a", "b", "c"]);
@@ -278,7 +278,6 @@ fn deletion_hides_samples_and_survives() {
         .next()
         .unwrap()
         .unwrap()
-        .data
         .read(RANGE, &mut samples)
         .unwrap();
     assert_eq!(samples.len(), 30);
@@ -291,7 +290,6 @@ fn deletion_hides_samples_and_survives() {
         .next()
         .unwrap()
         .unwrap()
-        .data
         .latest(RANGE);
     assert_eq!(latest.unwrap().map(|sample| sample.timestamp), Some(90_007));
 
@@ -600,10 +598,10 @@ proptest! {
             samples.retain(|&timestamp, _| range.contains(timestamp));
         }
         let source = BlockSource(block);
-        let mut cursor = source.select(&[], range).unwrap();
-        while let Some(series) = cursor.next().unwrap() {
+        let mut walk = source.select(&[], range).unwrap();
+        while let Some(series) = walk.next().unwrap() {
             let newest = expected.get(&series.labels.to_labels()).and_then(|samples| samples.last_key_value());
-            let latest = series.data.latest(range).unwrap();
+            let latest = series.latest(range).unwrap();
             prop_assert_eq!(latest.map(|sample| (sample.timestamp, sample.value.to_bits())), newest.map(|(&at, &bits)| (at, bits)));
         }
         expected.retain(|_, samples| !samples.is_empty());

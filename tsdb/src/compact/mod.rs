@@ -3,7 +3,7 @@
 //! What to do is decided by pure functions of the blocks' metadata, [`plan()`] and [`retire`]; they touch nothing and can
 //! be asked at any time. Acting on a step is somebody else's turn:
 //!
-//! 1. [`write_block()`] merges cursors and writes what comes out as one block. Merging blocks,
+//! 1. [`write_block()`] merges selections and writes what comes out as one block. Merging blocks,
 //!    rewriting a block without its deleted samples and importing are all this one function.
 //! 2. [`write_head()`] does the same for the head, group by group: that is how the head lies on disk.
 //! 3. [`merge_blocks`] writes a block from blocks. Nothing is removed here: the parents are listed in the new block, and

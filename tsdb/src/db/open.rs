@@ -134,6 +134,7 @@ impl Opening<'_> {
         let wal = Wal::open(Arc::clone(&self.fs), &log_dir, config, start)?;
         self.set_segments_aside(&wal, &unusable)?;
         head.publisher.restart(wal.last_sequence());
+        head.note_blank();
         head.update_memory_estimate();
         if store.is_distrusted() {
             store.rewrite(head.all_definitions())?;
@@ -181,6 +182,7 @@ impl Opening<'_> {
             Writers::Perhaps,
         )?;
         self.replay(&head, &log, &checkpoint)?;
+        head.note_blank();
         Ok(Parts {
             dir: self.dir.to_owned(),
             options: self.options.clone(),

@@ -104,6 +104,8 @@ pub(crate) struct Head {
     /// Newest and oldest timestamp committed.
     max_time: AtomicI64,
     min_time: AtomicI64,
+    /// The head has nothing of what came up to this sequence.
+    blank_through: AtomicU64,
     next_series: AtomicU64,
     next_group: AtomicU64,
     /// Series named in the log since the series store was last written.
@@ -197,6 +199,7 @@ impl Head {
             flushed: Mutex::default(),
             max_time: AtomicI64::new(i64::MIN),
             min_time: AtomicI64::new(i64::MAX),
+            blank_through: AtomicU64::new(0),
             next_series: AtomicU64::new(1),
             next_group: AtomicU64::new(1),
             unstored: Mutex::default(),
@@ -419,6 +422,11 @@ impl Head {
     /// Returns the oldest timestamp in the head, [`i64::MAX`] when it is empty.
     pub(crate) fn min_time(&self) -> Timestamp {
         self.min_time.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether certainly nothing is left of what came up to `sequence`.
+    pub(crate) fn is_blank_through(&self, sequence: u64) -> bool {
+        sequence <= self.blank_through.load(Ordering::Relaxed)
     }
 
     /// Returns the time below which nothing is taken in order.

@@ -103,8 +103,23 @@ impl Head {
             boundary.min(self.max_time().saturating_sub(self.config.range_ms / 2));
         self.collect(boundary_of_series, sequence);
         self.update_span();
+        self.note_blank();
         self.update_memory_estimate();
         self.pieces.release_before(boundary);
+    }
+
+    /// Notes if nothing is left: until the next commit readers need not look at every group to find that out.
+    pub(crate) fn note_blank(&self) {
+        // Asked before looking: what it covers was applied before, and would be seen.
+        let published = self.publisher.published();
+        let is_blank = |(_, group): &(u32, Arc<super::Group>)| {
+            let state = group.state.read();
+            state.open.len() == 0 && state.pieces.is_empty()
+        };
+        if self.all_groups().iter().all(is_blank) && self.lone.is_blank(TimeRange::ALL) {
+            // Relaxed: the number guards no other memory. It only grows, and what it says stays true.
+            self.blank_through.fetch_max(published, Ordering::Relaxed);
+        }
     }
 
     /// Forgets groups without data, series that are in none, and tombstones that hide nothing that came after `sequence`.

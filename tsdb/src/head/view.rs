@@ -5,7 +5,7 @@
 //! Rows that came after the view are inverted on the way back and not returned.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::index::Cardinality;
 use crate::labels::{Matcher, SeriesLabels};
 use crate::row::walk_back;
 use crate::sample::{Sample, Samples};
-use crate::source::{SeriesCursor, SeriesData, SeriesSource, SourceSeries};
+use crate::source::{SeriesCursor, SeriesData, SeriesSource, SeriesWalk, SourceSeries};
 use crate::time::{TimeRange, Timestamp};
 
 use super::Head;
@@ -76,6 +76,9 @@ impl HeadView {
     /// Tells whether certainly nothing lies in `range`. After a flush the head has series without samples, and nobody
     /// needs to find those.
     fn is_blank(&self, range: TimeRange) -> bool {
+        if self.head.is_blank_through(self.published) {
+            return true;
+        }
         let groups = self.head.groups.read();
         let is_blank = |group: &Group| {
             // A group that is being written has something, or soon will.
@@ -110,7 +113,6 @@ impl HeadView {
             found,
             next: 0,
             hidden: Hidden::default(),
-            batch: Vec::new().into_iter(),
         }
     }
 
@@ -132,9 +134,9 @@ impl HeadView {
 
     /// Returns the labels of series that match and have a sample in `range`.
     fn labels_in(&self, matchers: &[Matcher], range: TimeRange) -> Result<Vec<SeriesLabels>> {
-        let mut cursor = self.cursor(self.find(matchers, range), range);
+        let mut walk = self.select(matchers, range)?;
         let mut labels = Vec::new();
-        while let Some(series) = cursor.next()? {
+        while let Some(series) = walk.next()? {
             labels.push(series.labels);
         }
         Ok(labels)
@@ -142,8 +144,9 @@ impl HeadView {
 }
 
 impl SeriesSource for HeadView {
-    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Box<dyn SeriesCursor>> {
-        Ok(Box::new(self.cursor(self.find(matchers, range), range)))
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<SeriesWalk> {
+        let cursor = self.cursor(self.find(matchers, range), range);
+        Ok(SeriesWalk::new(Box::new(cursor)))
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
@@ -181,24 +184,19 @@ struct HeadCursor {
     found: Vec<(u32, u64)>,
     next: usize,
     hidden: Hidden,
-    batch: std::vec::IntoIter<SourceSeries>,
 }
 
 impl SeriesCursor for HeadCursor {
-    fn next(&mut self) -> Result<Option<SourceSeries>> {
-        loop {
-            if let Some(series) = self.batch.next() {
-                return Ok(Some(series));
-            }
-            if self.next >= self.found.len() {
-                return Ok(None);
-            }
-            let end = (self.next + BATCH).min(self.found.len());
-            let found = &self.found[self.next..end];
-            let batch = self.view.copy(found, self.range, &mut self.hidden);
-            self.next = end;
-            self.batch = batch.into_iter();
+    fn next_batch(&mut self, out: &mut VecDeque<SourceSeries>) -> Result<bool> {
+        let end = (self.next + BATCH).min(self.found.len());
+        let found = &self.found[self.next..end];
+        if found.is_empty() {
+            return Ok(false);
         }
+        self.next = end;
+        // A batch may turn out empty: that is not the end.
+        self.view.copy(found, self.range, &mut self.hidden, out);
+        Ok(true)
     }
 }
 
@@ -224,6 +222,20 @@ struct HeadSeries {
     deleted: Vec<Deleted>,
 }
 
+/// Series that were copied together. The number of a series is its place.
+#[derive(Debug)]
+struct HeadBatch(Vec<HeadSeries>);
+
+impl SeriesData for HeadBatch {
+    fn read(&self, number: u32, range: TimeRange, out: &mut Samples) -> Result<()> {
+        self.0[number as usize].read(range, out)
+    }
+
+    fn latest(&self, number: u32, range: TimeRange) -> Result<Option<Sample>> {
+        self.0[number as usize].latest(range)
+    }
+}
+
 /// The open rows of a series, in the group whose layout it stands in.
 #[derive(Debug)]
 struct Home {
@@ -243,13 +255,14 @@ struct Place {
 }
 
 impl HeadView {
-    /// Copies what a batch of series holds; leaves out those without a sample in `range`.
+    /// Copies what a batch of series holds to the end of `out`; leaves out those without a sample in `range`.
     fn copy(
         &self,
         found: &[(u32, u64)],
         range: TimeRange,
         hidden: &mut Hidden,
-    ) -> Vec<SourceSeries> {
+        out: &mut VecDeque<SourceSeries>,
+    ) {
         let (places, series) = self.gather(found, hidden);
         let index = self.head.index.read();
         let (slots, series): (Vec<u32>, Vec<HeadSeries>) = places
@@ -260,14 +273,12 @@ impl HeadView {
             .unzip();
         let labels = index.series_labels(&slots);
         drop(index);
-        labels
-            .into_iter()
-            .zip(series)
-            .map(|(labels, series)| SourceSeries {
-                labels,
-                data: Arc::new(series),
-            })
-            .collect()
+        let data = Arc::new(HeadBatch(series));
+        out.extend((0..).zip(labels).map(|(number, labels)| SourceSeries {
+            labels,
+            data: data.clone(),
+            number,
+        }));
     }
 
     fn gather(&self, found: &[(u32, u64)], hidden: &mut Hidden) -> (Vec<Place>, Vec<HeadSeries>) {
@@ -584,7 +595,7 @@ impl HeadSeries {
     }
 }
 
-impl SeriesData for HeadSeries {
+impl HeadSeries {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
         let start = out.len();
         let mut is_in_order = true;

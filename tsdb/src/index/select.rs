@@ -418,6 +418,7 @@ pub(crate) fn prefix_of(pattern: &Pattern) -> &str {
     match pattern {
         Pattern::StartsWith(prefix) | Pattern::Prefix { prefix, .. } => prefix,
         Pattern::Glob(glob) => glob.prefix(),
+        Pattern::AnyOf(globs) => globs.prefix(),
         Pattern::Literals(_) | Pattern::Any | Pattern::NonEmpty | Pattern::General { .. } => "",
     }
 }

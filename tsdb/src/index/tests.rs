@@ -269,9 +269,13 @@ fn disk_agrees(disk: &IndexReader, series: &BTreeSet<Labels>, queries: &[Vec<Mat
             "{matchers:?}: {found:?} instead of {expected:?}"
         );
         let mut series = disk.find(matchers).unwrap();
-        let shared: Vec<(u32, Labels)> = std::iter::from_fn(|| series.next(disk).unwrap())
-            .map(|(ordinal, labels)| (ordinal, labels.to_labels()))
-            .collect();
+        let mut shared: Vec<(u32, Labels)> = Vec::new();
+        while series
+            .next_batch(disk, |ordinal, labels| {
+                shared.push((ordinal, labels.to_labels()));
+            })
+            .unwrap()
+        {}
         let ordinals = disk.select(matchers).unwrap();
         assert_eq!(
             shared,

@@ -8,19 +8,23 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 use crate::limits::REGEX_LITERALS_MAX;
 
 /// What an expression is reduced to. All but the last two say everything the expression says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
     /// These values, sorted and without repetition.
     Literals(Vec<String>),
     Any,
     NonEmpty,
     StartsWith(String),
-    /// The first word, others in this order with anything between, the last word; either end may be empty.
-    Glob(Vec<String>),
+    Glob(Words),
+    /// What one of these matches: at least two, sorted and without repetition, one of which is no literal.
+    AnyOf(Vec<Words>),
     /// Every match starts with this, which is not empty; not everything that starts with it is a match.
     Prefix(String),
     General,
 }
+
+/// Words in this order with anything between them; the first and the last may be empty. One alone is a literal.
+pub(super) type Words = Vec<String>;
 
 /// Reduces `tree` to the first shape that fits.
 pub(super) fn reduce(tree: &Hir) -> Shape {
@@ -30,37 +34,102 @@ pub(super) fn reduce(tree: &Hir) -> Shape {
     if let Some(literals) = expand_concat(parts.iter().copied()) {
         return Shape::Literals(literals);
     }
-    let (prefix, rest) = split_literal(parts);
-    match (prefix.is_empty(), anything(rest)) {
-        (true, Some(0)) => return Shape::Any,
-        (true, Some(1)) => return Shape::NonEmpty,
-        (false, Some(0)) => return Shape::StartsWith(prefix),
-        _ => {}
+    if anything(parts) == Some(1) {
+        return Shape::NonEmpty;
     }
-    match glob(parts) {
-        Some(words) => Shape::Glob(words),
-        None if prefix.is_empty() => Shape::General,
-        None => Shape::Prefix(prefix),
+    if let Some(globs) = globs_of_concat(parts.iter().copied()) {
+        return any_of(globs);
+    }
+    match leading_literal(parts) {
+        prefix if prefix.is_empty() => Shape::General,
+        prefix => Shape::Prefix(prefix),
     }
 }
 
-/// Returns the words of an expression that is nothing but words with `.*` between, in front or behind.
-fn glob(parts: &[&Hir]) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    for between in parts.split(|part| anything(&[part]) == Some(0)) {
-        match split_literal(between) {
-            (word, []) => words.push(word),
-            _ => return None,
-        }
+/// Returns the shape of what one of `globs`, which are not all literals, matches.
+pub(super) fn any_of(mut globs: Vec<Words>) -> Shape {
+    globs.sort_unstable();
+    globs.dedup();
+    match globs.as_mut_slice() {
+        [only] => match only.as_mut_slice() {
+            [first, last] if first.is_empty() && last.is_empty() => Shape::Any,
+            [first, last] if last.is_empty() => Shape::StartsWith(std::mem::take(first)),
+            _ => Shape::Glob(std::mem::take(only)),
+        },
+        _ => Shape::AnyOf(globs),
     }
-    // `.*.*` says no more than `.*`: only at the ends does an empty word mean something.
-    let last = words.len().checked_sub(1).filter(|last| *last > 0)?;
+}
+
+/// Alternatives that are written out, beyond which an automaton is faster than trying each.
+pub(super) const GLOBS_MAX: usize = 32;
+
+/// Returns the globs of which `tree` matches what one of them does; `None` when they are too many or say too little.
+fn globs(tree: &Hir) -> Option<Vec<Words>> {
+    if let Some(literals) = expand(tree) {
+        return bounded(literals.into_iter().map(|literal| vec![literal]).collect());
+    }
+    if anything(&[tree]) == Some(0) {
+        return Some(vec![vec![String::new(), String::new()]]);
+    }
+    match tree.kind() {
+        HirKind::Capture(capture) => globs(&capture.sub),
+        HirKind::Concat(subs) => globs_of_concat(subs.iter()),
+        HirKind::Alternation(subs) => {
+            let mut union = Vec::new();
+            for sub in subs {
+                union.extend(globs(sub)?);
+                union = bounded(union)?;
+            }
+            Some(union)
+        }
+        HirKind::Empty
+        | HirKind::Literal(_)
+        | HirKind::Class(_)
+        | HirKind::Look(_)
+        | HirKind::Repetition(_) => None,
+    }
+}
+
+fn globs_of_concat<'a>(subs: impl Iterator<Item = &'a Hir>) -> Option<Vec<Words>> {
+    let mut heads = vec![vec![String::new()]];
+    for sub in subs {
+        let tails = globs(sub)?;
+        if heads.len() * tails.len() > GLOBS_MAX {
+            return None;
+        }
+        let pairs = heads
+            .iter()
+            .flat_map(|head| tails.iter().map(move |tail| (head, tail)));
+        heads = bounded(pairs.map(|(head, tail)| join(head, tail)).collect())?;
+    }
+    Some(heads)
+}
+
+/// Returns the words of `head` with those of `tail` behind them: the last of the one and the first of the other are one.
+fn join(head: &[String], tail: &[String]) -> Words {
+    let mut words = head.to_vec();
+    let mut tail = tail.iter();
+    if let (Some(last), Some(first)) = (words.last_mut(), tail.next()) {
+        last.push_str(first);
+    }
+    words.extend(tail.cloned());
+    without_empty(words)
+}
+
+/// Takes out the empty words in the middle: `.*.*` says no more than `.*`.
+pub(super) fn without_empty(mut words: Words) -> Words {
+    let last = words.len().saturating_sub(1);
     let mut position = 0;
     words.retain(|word| {
         position += 1;
         position == 1 || position == last + 1 || !word.is_empty()
     });
-    Some(words)
+    words
+}
+
+fn bounded(globs: Vec<Words>) -> Option<Vec<Words>> {
+    let bytes: usize = globs.iter().flatten().map(String::len).sum();
+    (globs.len() <= GLOBS_MAX && bytes <= LITERALS_BYTES_MAX).then_some(globs)
 }
 
 /// Bytes of all literals of one expression together, so that `(a{1000}){1000}` is not written out.
@@ -92,17 +161,18 @@ fn trim_anchors<'a, 'b>(mut parts: &'b [&'a Hir]) -> &'b [&'a Hir] {
     parts
 }
 
-/// Returns the one word the parts start with, and the parts behind it.
-fn split_literal<'a, 'b>(mut parts: &'b [&'a Hir]) -> (String, &'b [&'a Hir]) {
+/// Returns the one word the parts start with.
+fn leading_literal(parts: &[&Hir]) -> String {
     let mut word = String::new();
-    while let [first, rest @ ..] = parts
-        && let Some([literal]) = expand(first).as_deref()
-        && word.len() + literal.len() <= LITERALS_BYTES_MAX
-    {
-        word.push_str(literal);
-        parts = rest;
+    for part in parts {
+        match expand(part).as_deref() {
+            Some([literal]) if word.len() + literal.len() <= LITERALS_BYTES_MAX => {
+                word.push_str(literal);
+            }
+            _ => break,
+        }
     }
-    (word, parts)
+    word
 }
 
 /// Returns how many characters `parts` need at least when beyond that they match anything; `None` when they are choosy.
@@ -291,17 +361,34 @@ mod tests {
         assert_eq!(shape("a.*b.*.*(cd)e.*f"), words(&["a", "b", "cde", "f"]));
         assert_eq!(shape("app-1.*-.*"), words(&["app-1", "-", ""]));
         assert_eq!(shape(".*a.+b.*"), Shape::General);
-        assert_eq!(shape("a.*(b|c)"), Shape::Prefix(String::from("a")));
+    }
+
+    #[test]
+    fn alternatives_are_globs_by_themselves() {
+        let any_of = |globs: &[&[&str]]| {
+            let words = |words: &&[&str]| words.iter().copied().map(String::from).collect();
+            Shape::AnyOf(globs.iter().map(words).collect())
+        };
+        assert_eq!(shape("a.*(b|c)"), any_of(&[&["a", "b"], &["a", "c"]]));
+        assert_eq!(shape("a|b.*"), any_of(&[&["a"], &["b", ""]]));
+        assert_eq!(shape("abc(d|e).*"), any_of(&[&["abcd", ""], &["abce", ""]]));
+        assert_eq!(
+            shape("cpu_.*|memory_rss"),
+            any_of(&[&["cpu_", ""], &["memory_rss"]])
+        );
+        assert_eq!(shape("(a.*|b).*"), any_of(&[&["a", ""], &["b", ""]]));
+        assert_eq!(shape("(a.*|a.*)b"), shape("a.*b"));
+        assert_eq!(shape("[a-f]x.*[a-f]"), Shape::General, "36 of them");
+        assert_eq!(shape("a|b.+"), Shape::General);
+        assert_eq!(shape("a|^b.*"), Shape::General);
     }
 
     #[test]
     fn what_is_choosier_keeps_its_expression() {
         assert_eq!(shape("abc.+"), Shape::Prefix(String::from("abc")));
-        assert_eq!(shape("abc(d|e).*"), Shape::Prefix(String::from("abc")));
         assert_eq!(shape("(?-s:.*)"), Shape::General);
         assert_eq!(shape("(?-s:abc.*)"), Shape::Prefix(String::from("abc")));
         assert_eq!(shape("..+"), Shape::General);
-        assert_eq!(shape("a|b.*"), Shape::General);
         assert_eq!(shape(r"\babc"), Shape::General);
         assert_eq!(shape("(?m)^abc$"), Shape::General);
         assert_eq!(shape("(?i)abcdefghij"), Shape::General);

@@ -13,9 +13,11 @@
 
 mod analysis;
 mod builder;
+mod glob;
 mod matcher;
 mod pack;
 mod pattern;
+mod plain;
 mod quote;
 mod re2;
 mod selector;
@@ -24,13 +26,14 @@ mod view;
 
 pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
-pub(crate) use pack::{EntityPacker, pack_label, pack_text};
+pub(crate) use pack::{EntityPacker, EntityTexts, pack_label, pack_text};
 pub(crate) use pattern::Pattern;
 #[cfg(feature = "remote-write")]
 pub(crate) use pattern::compile_with_groups;
 pub use selector::parse_selector;
 pub(crate) use set::is_set;
 pub use set::{LabelIter, Labels};
+pub(crate) use view::SharedLabels;
 pub use view::{SeriesLabelIter, SeriesLabels};
 
 /// The label that holds the name of the metric.

@@ -3,11 +3,12 @@
 //! Most expressions in use are no more than lists of words, prefixes or "anything". Those are recognised here: the
 //! label index then looks values up instead of testing each, and no automaton is compiled or run.
 
-use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast;
 
-use super::analysis;
+use super::analysis::{self, Shape};
+use super::glob::{AnyOf, Glob};
+use super::plain;
 use super::re2::{self, Foreign};
 use crate::error::{Error, Result};
 use crate::limits::{REGEX_BYTES_MAX, REGEX_PROGRAM_BYTES_MAX};
@@ -25,6 +26,8 @@ pub(crate) enum Pattern {
     StartsWith(String),
     /// Words with anything between: `.*abc.*`, `abc.*def`.
     Glob(Box<Glob>),
+    /// Values that one of several words or globs matches: `abc.*|def`.
+    AnyOf(Box<AnyOf>),
     /// Values that start with `prefix`, which is not empty, and that `regex` matches.
     Prefix { prefix: String, regex: Regex },
     /// Values that `regex` matches.
@@ -34,6 +37,11 @@ pub(crate) enum Pattern {
 impl Pattern {
     /// Reads a regular expression.
     pub(crate) fn parse(expression: &str) -> Result<Self> {
+        let compiled =
+            |rewritten: &str| compile(rewritten).map_err(|error| uncompilable(expression, error));
+        if let Some(shape) = plain::shape(expression) {
+            return Self::new(shape, || compiled(&in_words_of_the_crate(expression)?));
+        }
         let rewritten = in_words_of_the_crate(expression)?;
         let tree = regex_syntax::ParserBuilder::new()
             .nest_limit(NEST_MAX + NEST_ADDED)
@@ -41,19 +49,24 @@ impl Pattern {
             .build()
             .parse(&rewritten)
             .map_err(|error| untranslatable(expression, &error))?;
-        let compiled = || compile(&rewritten).map_err(|error| uncompilable(expression, error));
-        match analysis::reduce(&tree) {
-            analysis::Shape::Literals(literals) => Ok(Self::Literals(literals)),
-            analysis::Shape::Any => Ok(Self::Any),
-            analysis::Shape::NonEmpty => Ok(Self::NonEmpty),
-            analysis::Shape::StartsWith(prefix) => Ok(Self::StartsWith(prefix)),
-            analysis::Shape::Glob(words) => Ok(Self::Glob(Box::new(Glob::new(&words)))),
-            analysis::Shape::Prefix(prefix) => Ok(Self::Prefix {
+        Self::new(analysis::reduce(&tree), || compiled(&rewritten))
+    }
+
+    /// `compiled` is asked when the shape does not say everything.
+    fn new(shape: Shape, compiled: impl FnOnce() -> Result<Regex>) -> Result<Self> {
+        Ok(match shape {
+            Shape::Literals(literals) => Self::Literals(literals),
+            Shape::Any => Self::Any,
+            Shape::NonEmpty => Self::NonEmpty,
+            Shape::StartsWith(prefix) => Self::StartsWith(prefix),
+            Shape::Glob(words) => Self::Glob(Box::new(Glob::new(&words))),
+            Shape::AnyOf(globs) => Self::AnyOf(Box::new(AnyOf::new(&globs))),
+            Shape::Prefix(prefix) => Self::Prefix {
                 prefix,
                 regex: compiled()?,
-            }),
-            analysis::Shape::General => Ok(Self::General { regex: compiled()? }),
-        }
+            },
+            Shape::General => Self::General { regex: compiled()? },
+        })
     }
 
     /// Tells whether the pattern matches the whole of `value`.
@@ -70,6 +83,7 @@ impl Pattern {
             Self::NonEmpty => !value.is_empty(),
             Self::StartsWith(prefix) => value.starts_with(prefix.as_str()),
             Self::Glob(glob) => glob.matches(value),
+            Self::AnyOf(globs) => globs.matches(value),
             Self::Prefix { prefix, regex } => {
                 value.starts_with(prefix.as_str()) && regex.is_match(value)
             }
@@ -83,61 +97,6 @@ impl Pattern {
 pub(crate) fn compile_with_groups(expression: &str) -> Result<Regex> {
     let rewritten = in_words_of_the_crate(expression)?;
     compile(&rewritten).map_err(|error| uncompilable(expression, error))
-}
-
-/// Words that follow each other with anything between.
-#[derive(Debug, Clone)]
-pub(crate) struct Glob {
-    /// What a value starts with; may be empty.
-    prefix: String,
-    /// What comes in between, in this order.
-    inner: Vec<Finder<'static>>,
-    /// What a value ends with; may be empty.
-    suffix: String,
-}
-
-impl Glob {
-    /// `words` has the first and the last at least.
-    fn new(words: &[String]) -> Self {
-        let [prefix, inner @ .., suffix] = words else {
-            unreachable!("a glob has two ends");
-        };
-        Self {
-            prefix: prefix.clone(),
-            inner: inner
-                .iter()
-                .map(|word| Finder::new(word).into_owned())
-                .collect(),
-            suffix: suffix.clone(),
-        }
-    }
-
-    /// Returns what every value starts with.
-    pub(crate) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// Returns how to find the longest word that every value has in it, if there is one.
-    pub(crate) fn longest(&self) -> Option<&Finder<'static>> {
-        self.inner.iter().max_by_key(|word| word.needle().len())
-    }
-
-    /// Tells whether the words stand in `value` in their order. The first place of each leaves most to the next.
-    #[inline]
-    pub(crate) fn matches(&self, value: &str) -> bool {
-        let rest = value.strip_prefix(self.prefix.as_str());
-        let Some(rest) = rest.and_then(|rest| rest.strip_suffix(self.suffix.as_str())) else {
-            return false;
-        };
-        let mut rest = rest.as_bytes();
-        self.inner.iter().all(|word| match word.find(rest) {
-            Some(at) => {
-                rest = rest.get(at + word.needle().len()..).unwrap_or_default();
-                true
-            }
-            None => false,
-        })
-    }
 }
 
 /// Groups within groups. The analysis walks the tree by recursion, so this bounds its stack.

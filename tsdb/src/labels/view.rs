@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::builder::{LabelsBuilder, label_end, packed_len};
 use super::set::{LabelIter, Labels, write_selector};
-use super::{EntityPacker, METRIC_NAME};
+use super::{EntityPacker, EntityTexts, METRIC_NAME};
 
 /// The labels of a series of an answer: what [`Labels`] holds, without an allocation for each series.
 ///
@@ -30,35 +30,40 @@ use super::{EntityPacker, METRIC_NAME};
 /// ```
 #[derive(Clone)]
 pub struct SeriesLabels {
-    metric: Arc<str>,
-    /// Packed labels of several entities, one behind the other.
-    texts: Arc<str>,
+    shared: Arc<SharedLabels>,
     start: u32,
     end: u32,
 }
 
+/// What the labels of several series of one metric stand in.
+#[derive(Debug)]
+pub(crate) struct SharedLabels {
+    /// May be empty.
+    pub(crate) metric: Arc<str>,
+    pub(crate) texts: Arc<EntityTexts>,
+}
+
 impl SeriesLabels {
-    /// Returns the labels of a series with this metric name, which may be empty, and of the entity that `texts` holds
-    /// in `range`, as [`EntityPacker`] packs it.
+    /// Returns the labels of a series with the metric name of `shared` and of the entity that its texts hold in `range`.
     #[inline]
-    pub(crate) fn new(metric: Arc<str>, texts: Arc<str>, range: Range<u32>) -> Self {
+    pub(crate) fn new(shared: Arc<SharedLabels>, range: Range<u32>) -> Self {
         Self {
-            metric,
-            texts,
+            shared,
             start: range.start,
             end: range.end,
         }
     }
 
     /// Returns the name of the metric; empty when there is none.
+    #[inline]
     pub fn metric(&self) -> &str {
-        &self.metric
+        &self.shared.metric
     }
 
     /// Returns the value of the label `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         if name == METRIC_NAME {
-            return Some(&*self.metric).filter(|metric| !metric.is_empty());
+            return Some(self.metric()).filter(|metric| !metric.is_empty());
         }
         self.entity()
             .find(|&(present, _)| present == name)
@@ -69,23 +74,23 @@ impl SeriesLabels {
     #[inline]
     pub fn iter(&self) -> SeriesLabelIter<'_> {
         SeriesLabelIter {
-            metric: Some(&*self.metric).filter(|metric| !metric.is_empty()),
+            metric: Some(self.metric()).filter(|metric| !metric.is_empty()),
             entity: self.entity(),
         }
     }
 
     /// Returns the labels as a set of their own; takes one allocation.
     pub fn to_labels(&self) -> Labels {
-        let metric_len = packed_len(METRIC_NAME, &self.metric);
+        let metric_len = packed_len(METRIC_NAME, self.metric());
         let mut builder = LabelsBuilder::with_capacity(metric_len + self.packed().len());
-        if self.metric.is_empty() {
+        if self.metric().is_empty() {
             builder.push_packed(self.packed());
         } else if self
             .entity()
             .next()
             .is_none_or(|(name, _)| name > METRIC_NAME)
         {
-            builder.push(METRIC_NAME, &self.metric);
+            builder.push(METRIC_NAME, self.metric());
             builder.push_packed(self.packed());
         } else {
             for (name, value) in self {
@@ -103,9 +108,7 @@ impl SeriesLabels {
 
     #[inline]
     fn packed(&self) -> &str {
-        self.texts
-            .get(self.start as usize..self.end as usize)
-            .unwrap_or_default()
+        self.shared.texts.get(self.start..self.end)
     }
 }
 
@@ -115,8 +118,12 @@ impl From<&Labels> for SeriesLabels {
         for (name, value) in labels.entity() {
             packer.push(name.as_bytes(), value.as_bytes());
         }
-        let range = packer.end().expect("labels are text");
-        Self::new(labels.metric().into(), packer.finish(), range)
+        let range = packer.end().expect("a label set is not too long");
+        let shared = SharedLabels {
+            metric: labels.metric().into(),
+            texts: packer.finish(&mut []),
+        };
+        Self::new(Arc::new(shared), range)
     }
 }
 
@@ -160,8 +167,8 @@ impl<'a> IntoIterator for &'a SeriesLabels {
 
 impl Ord for SeriesLabels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.metric
-            .cmp(&other.metric)
+        self.metric()
+            .cmp(other.metric())
             .then_with(|| compare_packed(self.packed(), other.packed()))
     }
 }
@@ -174,7 +181,7 @@ impl PartialOrd for SeriesLabels {
 
 impl PartialEq for SeriesLabels {
     fn eq(&self, other: &Self) -> bool {
-        self.packed() == other.packed() && self.metric == other.metric
+        self.packed() == other.packed() && self.metric() == other.metric()
     }
 }
 
@@ -189,7 +196,7 @@ impl PartialEq<Labels> for SeriesLabels {
 impl fmt::Display for SeriesLabels {
     /// Writes the labels as a selector that [`parse_selector`](super::parse_selector) reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_selector(f, &self.metric, self.entity())
+        write_selector(f, self.metric(), self.entity())
     }
 }
 

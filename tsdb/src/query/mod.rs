@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::index::Cardinality;
 use crate::labels::Matcher;
 use crate::limits::MATCHERS_MAX;
-use crate::source::{SeriesCursor, SeriesSource, merge};
+use crate::source::{SeriesSource, SeriesWalk, merge};
 use crate::time::{TimeRange, Timestamp};
 
 pub use series::{Chunk, LatestSample, Series};
@@ -68,13 +68,13 @@ impl Querier {
     /// [`ErrorKind::Limit`](crate::error::ErrorKind::Limit) for too many matchers; damage of an index.
     pub fn select(&self, matchers: &[Matcher]) -> Result<SeriesSet> {
         check(matchers)?;
-        let cursors = self
+        let walks = self
             .sources
             .iter()
             .map(|source| source.select(matchers, self.range))
             .collect::<Result<Vec<_>>>()?;
         Ok(SeriesSet {
-            cursor: merge(cursors),
+            walk: merge(walks),
             range: self.range,
             _keep: Arc::clone(&self.keep),
         })
@@ -92,15 +92,15 @@ impl Querier {
     ) -> Result<Vec<LatestSample>> {
         check(matchers)?;
         let window = TimeRange::closed(at.saturating_sub(lookback_ms), at).intersect(&self.range);
-        let cursors = self
+        let walks = self
             .sources
             .iter()
             .map(|source| source.select(matchers, window))
             .collect::<Result<Vec<_>>>()?;
-        let mut cursor = merge(cursors);
+        let mut walk = merge(walks);
         let mut latest = Vec::new();
-        while let Some(series) = cursor.next()? {
-            if let Some(sample) = series.data.latest(window)?
+        while let Some(series) = walk.next()? {
+            if let Some(sample) = series.latest(window)?
                 && !crate::sample::is_stale(sample.value)
             {
                 latest.push(LatestSample {
@@ -172,7 +172,7 @@ fn check(matchers: &[Matcher]) -> Result<()> {
 /// After an error the iterator goes on behind the damaged unit, so a caller that prefers most of the answer to none
 /// just keeps the errors.
 pub struct SeriesSet {
-    cursor: Box<dyn SeriesCursor>,
+    walk: SeriesWalk,
     range: TimeRange,
     _keep: Arc<dyn Any + Send + Sync>,
 }
@@ -189,7 +189,7 @@ impl Iterator for SeriesSet {
     type Item = Result<Series>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.cursor.next() {
+        match self.walk.next() {
             Ok(Some(series)) => Some(Ok(Series::new(series, self.range))),
             Ok(None) => None,
             Err(error) => Some(Err(error)),

@@ -1,43 +1,37 @@
 //! One series of an answer.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::chunk::cut::SAMPLES_AIMED;
 use crate::chunk::gorilla;
 use crate::error::Result;
 use crate::labels::{Labels, SeriesLabels};
 use crate::sample::{Sample, Samples};
-use crate::source::{SeriesData, SourceSeries};
+use crate::source::SourceSeries;
 use crate::time::{TimeRange, Timestamp};
 
 /// A series and the way to its samples; it owns what it reads.
 pub struct Series {
-    labels: SeriesLabels,
-    data: Arc<dyn SeriesData>,
+    series: SourceSeries,
     range: TimeRange,
 }
 
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Series")
-            .field("labels", &self.labels)
+            .field("labels", &self.series.labels)
             .finish_non_exhaustive()
     }
 }
 
 impl Series {
     pub(super) fn new(series: SourceSeries, range: TimeRange) -> Self {
-        Self {
-            labels: series.labels,
-            data: series.data,
-            range,
-        }
+        Self { series, range }
     }
 
     /// Returns the labels; [`SeriesLabels::to_labels`] makes a set of their own of them.
     pub fn labels(&self) -> &SeriesLabels {
-        &self.labels
+        &self.series.labels
     }
 
     /// Decodes the samples in the querier's span.
@@ -59,7 +53,7 @@ impl Series {
     /// The first damaged unit. `samples` then holds what the undamaged ones gave, in order.
     pub fn read(&self, samples: &mut Samples) -> Result<()> {
         samples.clear();
-        self.data.read(self.range, samples)
+        self.series.read(self.range, samples)
     }
 
     /// Walks the samples in time order; they are decoded first.
@@ -74,7 +68,7 @@ impl Series {
 
     /// Returns the newest sample in the querier's span.
     pub fn latest(&self) -> Result<Option<Sample>> {
-        self.data.latest(self.range)
+        self.series.latest(self.range)
     }
 
     /// Walks the samples as chunks in Prometheus' XOR encoding of about 120 samples each, for exchange with others.

@@ -1,4 +1,4 @@
-//! From cursors to a block.
+//! From selections to a block.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,13 +9,13 @@ use crate::chunk::ChunkEncoding;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, Ulid};
 use crate::sample::Samples;
-use crate::source::{SeriesCursor, SeriesSource, merge};
+use crate::source::{SeriesSource, SeriesWalk, merge};
 use crate::time::{TimeRange, Timestamp};
 
 /// What is asked how to go on, after every so many series.
 pub(crate) type Progress<'a> = &'a mut dyn FnMut(&Counts) -> ControlFlow<()>;
 
-/// Writes what `cursors` hold inside the block's range as the block `spec`, and opens it. Where they disagree about a
+/// Writes what `inputs` hold inside the block's range as the block `spec`, and opens it. Where they disagree about a
 /// sample, the one that stands earlier in the list wins. `None` if there is no sample at all: then there is no block.
 ///
 /// Streams: memory holds one series at a time and what [`BlockWriter`] keeps. Blocks until the block is durable.
@@ -28,17 +28,17 @@ pub(crate) fn write_block(
     fs: Arc<dyn Fs>,
     blocks_dir: &Path,
     spec: BlockSpec,
-    cursors: Vec<Box<dyn SeriesCursor>>,
+    inputs: Vec<SeriesWalk>,
     progress: Progress<'_>,
 ) -> Result<Option<Block>> {
     let range = spec.range;
-    let mut cursor = merge(cursors);
+    let mut walk = merge(inputs);
     let mut writer = BlockWriter::create(fs, blocks_dir, spec)?;
     let mut samples = Samples::default();
     let mut read = 0u64;
-    while let Some(series) = cursor.next()? {
+    while let Some(series) = walk.next()? {
         samples.clear();
-        series.data.read(range, &mut samples)?;
+        series.read(range, &mut samples)?;
         writer.add(&series.labels.to_labels(), &samples)?;
         read += 1;
         if read.is_multiple_of(SERIES_PER_PROGRESS) && progress(&writer.counts()).is_break() {
@@ -96,11 +96,11 @@ pub(crate) fn merge_blocks(
         flushed_through: 0,
         encoding: merged.encoding,
     };
-    let cursors: Result<Vec<_>> = blocks
+    let inputs: Result<Vec<_>> = blocks
         .iter()
         .map(|&block| BlockSource(block.clone()).select(&[], TimeRange::ALL))
         .collect();
-    write_block(fs, blocks_dir, spec, cursors?, progress)
+    write_block(fs, blocks_dir, spec, inputs?, progress)
 }
 
 #[cfg(test)]

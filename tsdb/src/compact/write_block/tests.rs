@@ -58,13 +58,13 @@ fn write(fs: &SimFs, number: u64, range: TimeRange, level: u32, model: &Model) -
 }
 
 fn read(block: &Arc<Block>) -> Model {
-    let mut cursor = BlockSource(block.clone())
+    let mut walk = BlockSource(block.clone())
         .select(&[], TimeRange::ALL)
         .unwrap();
     let mut model = Model::new();
-    while let Some(series) = cursor.next().unwrap() {
+    while let Some(series) = walk.next().unwrap() {
         let mut samples = Samples::default();
-        series.data.read(TimeRange::ALL, &mut samples).unwrap();
+        series.read(TimeRange::ALL, &mut samples).unwrap();
         let samples: BTreeMap<_, _> = samples
             .iter()
             .map(|sample| (sample.timestamp, sample.value.to_bits()))

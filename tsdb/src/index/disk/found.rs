@@ -11,7 +11,7 @@ use super::reader::{IndexReader, METRIC_ID, Value};
 use crate::error::{Error, Result};
 use crate::index::postings::Postings;
 use crate::index::select::{Selection, select};
-use crate::labels::{EntityPacker, Matcher, SeriesLabels};
+use crate::labels::{EntityPacker, EntityTexts, Matcher, SeriesLabels, SharedLabels};
 
 /// The series that matchers select, in label order.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Found {
 #[derive(Debug)]
 struct Batch {
     entities: Vec<u32>,
-    texts: Arc<str>,
+    texts: Arc<EntityTexts>,
     /// Where the labels of each entity stand; `None` for one that cannot be read.
     ranges: Vec<Option<Range<u32>>>,
 }
@@ -71,7 +71,7 @@ impl IndexReader {
         let kept = if metrics.len() > 1 { BATCHES_KEPT } else { 1 };
         let empty = Arc::new(Batch {
             entities: Vec::new(),
-            texts: "".into(),
+            texts: Arc::default(),
             ranges: Vec::new(),
         });
         Ok(Found {
@@ -90,32 +90,44 @@ impl IndexReader {
 }
 
 impl Found {
-    /// Returns the ordinal and the labels of the next series; `index` is the one that found it.
+    /// Calls `add` with ordinal and labels of the next series, some dozens; `false` behind the last one. `index` is the
+    /// one that found them.
     ///
     /// # Errors
     ///
-    /// Damage to a unit the series depends on, which is passed: the next call goes on behind it.
-    #[inline]
-    pub fn next(&mut self, index: &IndexReader) -> Result<Option<(u32, SeriesLabels)>> {
-        loop {
-            if let Some(&ordinal) = self.ordinals.get(self.given) {
-                let position = self.given;
-                self.given += 1;
-                return match &self.batch.ranges[position] {
-                    Some(range) => {
-                        let (metric, texts) = (self.metric.clone(), self.batch.texts.clone());
-                        Ok(Some((
-                            ordinal,
-                            SeriesLabels::new(metric, texts, range.clone()),
-                        )))
-                    }
-                    None => Err(self.why_unreadable(index, position)),
-                };
-            }
+    /// Damage to a unit that a series depends on, which is passed: the next call goes on behind it. It comes alone.
+    pub fn next_batch(
+        &mut self,
+        index: &IndexReader,
+        mut add: impl FnMut(u32, SeriesLabels),
+    ) -> Result<bool> {
+        while self.given >= self.ordinals.len() {
             if !self.read_batch(index) && !self.next_metric(index)? {
-                return Ok(None);
+                return Ok(false);
             }
         }
+        let readable = self.batch.ranges[self.given..]
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.ordinals.len() - self.given);
+        if readable == 0 {
+            self.given += 1;
+            return Err(self.why_unreadable(index, self.given - 1));
+        }
+        let shared = Arc::new(SharedLabels {
+            metric: Arc::clone(&self.metric),
+            texts: Arc::clone(&self.batch.texts),
+        });
+        let given = self.given..self.given + readable;
+        let ranges = self.batch.ranges[given.clone()].iter().flatten();
+        for (ordinal, range) in self.ordinals[given].iter().zip(ranges) {
+            add(
+                *ordinal,
+                SeriesLabels::new(Arc::clone(&shared), range.clone()),
+            );
+        }
+        self.given += readable;
+        Ok(true)
     }
 
     /// Returns the ordinals of all series still to come.
@@ -194,11 +206,11 @@ impl Found {
     #[cold]
     fn why_unreadable(&mut self, index: &IndexReader, position: usize) -> Error {
         let entity = self.batch.entities[position];
-        match index.pack_entity(entity, &mut self.packer) {
+        match index.pack_unverified(entity, &mut self.packer) {
             Err(error) => error,
             Ok(_) => {
                 // Nothing else is to be read into this packer.
-                self.packer.finish();
+                self.packer.finish(&mut []);
                 Error::invalid(format!("entity {entity} could not be read before"))
             }
         }
@@ -207,13 +219,14 @@ impl Found {
 
 impl Batch {
     fn read(index: &IndexReader, entities: Vec<u32>, packer: &mut EntityPacker) -> Self {
-        let ranges = entities
+        let mut ranges: Vec<_> = entities
             .iter()
             .map(|entity| index.pack_entity(*entity, packer).ok())
             .collect();
+        let texts = packer.finish(&mut ranges);
         Self {
             entities,
-            texts: packer.finish(),
+            texts,
             ranges,
         }
     }

@@ -11,7 +11,7 @@ use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::fs::MappedFile;
 use crate::index::postings::Postings;
-use crate::labels::{EntityPacker, Labels, METRIC_NAME, SeriesLabels};
+use crate::labels::{EntityPacker, Labels, METRIC_NAME, SeriesLabels, SharedLabels};
 
 /// Finds the series of a block by their labels and by matchers.
 ///
@@ -117,11 +117,15 @@ impl IndexReader {
         let name = self.value_text(METRIC_ID, metric.ordinal)?;
         let entity = self.read_set(metric.set)?.select(ordinal - base);
         let mut packer = EntityPacker::default();
-        let range = self.pack_entity(
+        let range = self.pack_unverified(
             entity.expect("a set has as many elements as was compared"),
             &mut packer,
         )?;
-        Ok(SeriesLabels::new(name.into(), packer.finish(), range).to_labels())
+        let shared = SharedLabels {
+            metric: name.into(),
+            texts: packer.finish(&mut []),
+        };
+        Ok(SeriesLabels::new(Arc::new(shared), range).to_labels())
     }
 
     /// Returns the ordinal of the series with `labels`.
@@ -225,7 +229,8 @@ impl IndexReader {
             .map_err(|malformed| self.damaged_page(page, malformed))
     }
 
-    /// Packs the labels of an entity and returns where they stand in the text of `packer`.
+    /// Packs the labels of an entity and returns where they stand in the text of `packer`, which tells at its end
+    /// whether they are text.
     #[inline]
     pub(super) fn pack_entity(&self, entity: u32, packer: &mut EntityPacker) -> Result<Range<u32>> {
         match self.pack_verified(entity, packer) {
@@ -265,9 +270,13 @@ impl IndexReader {
         packer.end()
     }
 
-    /// Packs an entity and verifies the pages it is on.
+    /// Packs an entity, and verifies the pages it is on and that its labels are text.
     #[cold]
-    fn pack_unverified(&self, entity: u32, packer: &mut EntityPacker) -> Result<Range<u32>> {
+    pub(super) fn pack_unverified(
+        &self,
+        entity: u32,
+        packer: &mut EntityPacker,
+    ) -> Result<Range<u32>> {
         packer.abandon();
         let (page, mut labels) = self.entity_labels(entity)?;
         let damaged = |malformed| self.damaged_page(page, malformed);
@@ -283,7 +292,8 @@ impl IndexReader {
                 None => self.pack_label(label, id, ordinal, packer)?,
             }
         }
-        packer.end().ok_or_else(|| {
+        let place = if packer.is_text() { packer.end() } else { None };
+        place.ok_or_else(|| {
             damaged(Malformed {
                 what: "labels of an entity are no label set",
                 offset: 0,

@@ -187,15 +187,16 @@ fn is_right_or_fails(
             continue;
         };
         loop {
-            match found.next(&index) {
-                Ok(None) => break,
-                // A damaged place in the index costs series, it does not make others of them.
-                Ok(Some((ordinal, labels))) => {
-                    assert!(expected.contains(&ordinal));
-                    if let Some(right) = series.get(ordinal as usize) {
-                        assert!(labels == *right, "{labels} instead of {right}");
-                    }
+            // A damaged place in the index costs series, it does not make others of them.
+            let outcome = found.next_batch(&index, |ordinal, labels| {
+                assert!(expected.contains(&ordinal));
+                if let Some(right) = series.get(ordinal as usize) {
+                    assert!(labels == *right, "{labels} instead of {right}");
                 }
+            });
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(_) => errors += 1,
             }
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::MemIndex;
-use crate::labels::{EntityPacker, SeriesLabels};
+use crate::labels::{EntityPacker, SeriesLabels, SharedLabels};
 
 impl MemIndex {
     /// Returns the labels of the series in `slots`. All of them share one text, in which an entity that several series
@@ -27,16 +27,22 @@ impl MemIndex {
             }
             ranges.push(packed[place].1.clone());
         }
-        let texts = packer.finish();
+        let texts = packer.finish(&mut []);
 
-        let mut metric: Arc<str> = Arc::default();
+        let mut shared = Arc::new(SharedLabels {
+            metric: Arc::default(),
+            texts,
+        });
         let mut labels = Vec::with_capacity(slots.len());
         for (slot, range) in slots.iter().zip(ranges) {
             let name = self.metric_of(*slot);
-            if *metric != *name {
-                metric = name.into();
+            if *shared.metric != *name {
+                shared = Arc::new(SharedLabels {
+                    metric: name.into(),
+                    texts: Arc::clone(&shared.texts),
+                });
             }
-            labels.push(SeriesLabels::new(metric.clone(), texts.clone(), range));
+            labels.push(SeriesLabels::new(Arc::clone(&shared), range));
         }
         labels
     }

@@ -267,13 +267,13 @@ pub fn block(data: &[u8]) {
         return;
     };
     drop(block.verify());
-    let Ok(mut cursor) = BlockSource(Arc::new(block)).select(&[], TimeRange::ALL) else {
+    let Ok(mut walk) = BlockSource(Arc::new(block)).select(&[], TimeRange::ALL) else {
         return;
     };
     let mut failures = 0;
     let mut read = Samples::default();
     loop {
-        match cursor.next() {
+        match walk.next() {
             Ok(None) => return,
             Ok(Some(series)) => {
                 let place = all_labels()
@@ -282,7 +282,7 @@ pub fn block(data: &[u8]) {
                 let expected = block_samples(place);
                 read.clear();
                 // What a failed read leaves has to be true as well.
-                drop(series.data.read(TimeRange::ALL, &mut read));
+                drop(series.read(TimeRange::ALL, &mut read));
                 for sample in read.iter() {
                     let at = expected
                         .timestamps
@@ -297,7 +297,7 @@ pub fn block(data: &[u8]) {
             }
             Err(_) => failures += 1,
         }
-        assert!(failures <= 2 * SERIES, "a cursor passes damage");
+        assert!(failures <= 2 * SERIES, "a walk passes damage");
     }
 }
 
