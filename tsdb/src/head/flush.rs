@@ -380,3 +380,68 @@ fn rescale(integers: &mut [i64], digits: u8) -> bool {
         scaled.is_some_and(|scaled| scaled.unsigned_abs() < 1 << 53)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::fs::SimFs;
+    use crate::head::HeadConfig;
+
+    const RANGE_MS: i64 = 7_200_000;
+
+    fn head() -> Arc<Head> {
+        let config = HeadConfig {
+            range_ms: RANGE_MS,
+            series_limit: None,
+            memory_limit: None,
+            seals_in_memory: false,
+        };
+        Arc::new(Head::new(
+            config,
+            Arc::new(SimFs::new()),
+            PathBuf::from("head"),
+        ))
+    }
+
+    /// Adds a lone sample to each series, as a commit does.
+    fn commit(head: &Head, slots: &[u32], sequence: u64) {
+        let timestamp = sequence as i64 * 1000;
+        head.hide_lone(sequence, slots.iter().map(|&slot| (slot, timestamp)));
+        let mut cursor = head.lone.cursor();
+        for &slot in slots {
+            cursor.push(slot, timestamp, 1.0, sequence);
+        }
+        drop(cursor);
+        head.publisher.publish(sequence);
+    }
+
+    #[test]
+    fn each_sample_that_comes_during_a_flush_is_taken_up_once() {
+        const SERIES: u64 = 40;
+        const LATER: u64 = 25;
+        let head = head();
+        let numbers: Vec<String> = (0..SERIES).map(|number| format!("{number:03}")).collect();
+        let slots: Vec<u32> = (1..)
+            .zip(&numbers)
+            .map(|(id, number)| {
+                let pairs = [("__name__", "alone"), ("number", number.as_str())];
+                head.define(id, pairs.into_iter())
+            })
+            .collect();
+        commit(&head, &slots, 1);
+        let view = FlushView::new(Arc::clone(&head), 1, TimeRange::new(0, RANGE_MS));
+        for sequence in 2..2 + LATER {
+            commit(&head, &slots, sequence);
+        }
+        let mut samples = Samples::default();
+        for &slot in view.slots() {
+            samples.clear();
+            view.read_alone(slot, &mut samples).unwrap();
+            assert_eq!(samples.timestamps, [1000]);
+        }
+        assert_eq!(view.slots().len() as u64, SERIES);
+        assert_eq!(view.hidden.lock().taken() as u64, SERIES * LATER);
+    }
+}
