@@ -12,7 +12,7 @@ use crate::sample::Samples;
 /// Writes what `view` shows as the block `spec`, with dense chunks, and opens it. `None` if there is no sample at all.
 ///
 /// A block is in label order and the head in groups, so series are encoded group by group and wait until their turn
-/// has come: as many at a time as fit [`WAITING_BYTES`]. Blocks until the block is durable.
+/// has come, one part of them at a time. Blocks until the block is durable.
 pub(crate) fn write_head(
     fs: Arc<dyn Fs>,
     blocks_dir: &Path,
@@ -23,10 +23,11 @@ pub(crate) fn write_head(
     let mut batch = ChunkBatch::new();
     let mut samples = Samples::default();
     let series = view.slots().len();
-    let parts = (view.size_bytes() / WAITING_BYTES + 1) as usize;
+    let size_bytes = view.size_bytes() as usize;
+    let parts = (size_bytes / PART_BYTES).isqrt() + 1;
     for part in 0..parts {
         let ranks = series * part / parts..series * (part + 1) / parts;
-        batch.begin(ranks.len());
+        batch.begin(ranks.len(), size_bytes / parts);
         let alone = fill(&mut batch, view, ranks.clone())?;
         let mut alone = alone.iter().copied().peekable();
         let ranked = (0..).zip(&view.slots()[ranks]);
@@ -69,6 +70,7 @@ fn fill(
             return Ok(false);
         };
         let values = match series.values {
+            FlushValues::Constant(integer, exponent) => BatchValues::Constant(integer, exponent),
             FlushValues::Decimal(integers, exponent) => BatchValues::Decimal(integers, exponent),
             FlushValues::Floats(values) => BatchValues::Floats(values),
         };
@@ -77,5 +79,6 @@ fn fill(
     })
 }
 
-/// Sealed rows whose series are encoded at a time. As chunks they take less.
-const WAITING_BYTES: u64 = 32 << 20;
+/// Sealed rows of this size are encoded at once, of four times the size in two parts, of nine times in three: more parts
+/// take less memory, and each goes through all groups.
+const PART_BYTES: usize = 4 << 20;

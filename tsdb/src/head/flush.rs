@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::error::Result;
-use crate::piece::{IntegerColumn, PieceView};
+use crate::piece::{ColumnCursor, IntegerColumn, PieceView};
 use crate::sample::Samples;
 use crate::time::{TimeRange, Timestamp};
 
@@ -48,6 +48,8 @@ pub(crate) struct FlushSeries<'a> {
 /// Values as the pieces have them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum FlushValues<'a> {
+    /// The same integer at each timestamp, and the digits behind the point.
+    Constant(i64, u8),
     /// Integers, and the digits behind the point.
     Decimal(&'a [i64], u8),
     Floats(&'a [f64]),
@@ -114,7 +116,7 @@ impl FlushView {
     ) -> Result<Vec<u32>> {
         let mut alone = Vec::new();
         let mut members = self.members(ranks, &mut alone);
-        members.sort_unstable_by_key(|member| (member.group, member.rank));
+        members.sort_unstable_by_key(|member| (member.group, member.position));
         let mut reader = GroupReader::default();
         for members in members.chunk_by(|one, other| one.group == other.group) {
             if self.load(members[0].group, &mut reader)? {
@@ -206,6 +208,8 @@ struct GroupReader {
     timestamps: Vec<Timestamp>,
     /// Column numbers given out.
     columns: u32,
+    /// The columns of one series, one of each piece.
+    found: Vec<IntegerColumn>,
     integers: Vec<i64>,
     samples: Samples,
     scratch: Vec<f64>,
@@ -215,8 +219,7 @@ struct GroupReader {
 struct Loaded {
     piece: Arc<Piece>,
     body: Range<usize>,
-    /// Its columns, as far as they are integers.
-    columns: Vec<Option<IntegerColumn>>,
+    cursor: ColumnCursor,
 }
 
 impl GroupReader {
@@ -229,18 +232,13 @@ impl GroupReader {
     fn add(&mut self, piece: &Arc<Piece>) -> Result<()> {
         let start = self.bodies.len();
         piece.read_body(&mut self.bodies)?;
-        let body = start..self.bodies.len();
-        let mut columns = Vec::new();
-        let found = PieceView::new(piece.header, &self.bodies[body.clone()]).and_then(|view| {
-            view.timestamps(&mut self.timestamps);
-            view.integer_columns(&mut columns)
-        });
-        found.map_err(|malformed| piece.damaged(malformed))?;
-        self.pieces.push(Loaded {
+        let loaded = Loaded {
             piece: Arc::clone(piece),
-            body,
-            columns,
-        });
+            body: start..self.bodies.len(),
+            cursor: ColumnCursor::default(),
+        };
+        (loaded.view(&self.bodies)?).timestamps(&mut self.timestamps);
+        self.pieces.push(loaded);
         Ok(())
     }
 
@@ -256,12 +254,20 @@ impl GroupReader {
         self.columns += 1;
         let whole = self.columns;
         for member in members {
-            let taken = match self.read_integers(member)? {
-                Some(scale) => visit(FlushSeries {
+            let decimals = if !self.find_columns(member)? {
+                None
+            } else if let Some((integer, scale)) = self.constant() {
+                Some(FlushValues::Constant(integer, scale))
+            } else {
+                let scale = self.read_integers()?;
+                scale.map(|scale| FlushValues::Decimal(&self.integers, scale))
+            };
+            let taken = match decimals {
+                Some(values) => visit(FlushSeries {
                     rank: member.rank,
                     column: whole,
                     timestamps: &self.timestamps,
-                    values: FlushValues::Decimal(&self.integers, scale),
+                    values,
                 })?,
                 None => {
                     self.read_values(member)?;
@@ -285,30 +291,56 @@ impl GroupReader {
         Ok(())
     }
 
-    /// Reads the integers of a series that has one in each row, and returns their scale.
-    fn read_integers(&mut self, member: &Member) -> Result<Option<u8>> {
-        self.integers.clear();
-        let mut scale = None;
-        for loaded in &self.pieces {
-            let Some(column) = loaded.column_of(member) else {
-                return Ok(None);
+    /// Finds the columns of a series; tells whether it has an integer in each row.
+    fn find_columns(&mut self, member: &Member) -> Result<bool> {
+        self.found.clear();
+        for loaded in &mut self.pieces {
+            let Some(position) = loaded.position_of(member) else {
+                return Ok(false);
             };
+            let view = loaded.view(&self.bodies)?;
+            let column = view
+                .integer_column(position, &mut loaded.cursor)
+                .map_err(|malformed| loaded.piece.damaged(malformed))?;
+            match column {
+                Some(column) => self.found.push(column),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the one integer of a series that never changes, and its scale.
+    fn constant(&self) -> Option<(i64, u8)> {
+        let first = self.found.first()?;
+        let is_same = |column: &IntegerColumn| {
+            column.is_constant() && column.first == first.first && column.scale == first.scale
+        };
+        self.found
+            .iter()
+            .all(is_same)
+            .then_some((first.first, first.scale))
+    }
+
+    /// Reads the integers of a series at one scale, and returns that if they have one.
+    fn read_integers(&mut self) -> Result<Option<u8>> {
+        self.integers.clear();
+        let mut scale = 0;
+        for (loaded, &column) in self.pieces.iter().zip(&self.found) {
             let before = self.integers.len();
-            let scale_here = column.scale;
             (loaded.view(&self.bodies)?).read_integers(column, &mut self.integers);
             let (earlier, these) = self.integers.split_at_mut(before);
-            let scale_before = *scale.get_or_insert(scale_here);
-            let fits = match scale_before.cmp(&scale_here) {
+            let fits = match scale.cmp(&column.scale) {
                 Ordering::Equal => true,
-                Ordering::Less => rescale(earlier, scale_here - scale_before),
-                Ordering::Greater => rescale(these, scale_before - scale_here),
+                Ordering::Less => rescale(earlier, column.scale - scale),
+                Ordering::Greater => rescale(these, scale - column.scale),
             };
             if !fits {
                 return Ok(None);
             }
-            scale = Some(scale_before.max(scale_here));
+            scale = scale.max(column.scale);
         }
-        Ok(scale)
+        Ok(Some(scale))
     }
 
     /// Reads whatever a series has.
@@ -336,11 +368,6 @@ impl Loaded {
         let layout = &self.piece.layout;
         layout.position_of(member.id, usize::from(member.position))
     }
-
-    fn column_of(&self, member: &Member) -> Option<IntegerColumn> {
-        let position = self.position_of(member)?;
-        self.columns.get(position).copied().flatten()
-    }
 }
 
 /// Gives integers `digits` more behind the point. Tells whether they stand for the same values, which they do where both
@@ -352,4 +379,69 @@ fn rescale(integers: &mut [i64], digits: u8) -> bool {
         *integer = scaled.unwrap_or(0);
         scaled.is_some_and(|scaled| scaled.unsigned_abs() < 1 << 53)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::fs::SimFs;
+    use crate::head::HeadConfig;
+
+    const RANGE_MS: i64 = 7_200_000;
+
+    fn head() -> Arc<Head> {
+        let config = HeadConfig {
+            range_ms: RANGE_MS,
+            series_limit: None,
+            memory_limit: None,
+            seals_in_memory: false,
+        };
+        Arc::new(Head::new(
+            config,
+            Arc::new(SimFs::new()),
+            PathBuf::from("head"),
+        ))
+    }
+
+    /// Adds a lone sample to each series, as a commit does.
+    fn commit(head: &Head, slots: &[u32], sequence: u64) {
+        let timestamp = sequence as i64 * 1000;
+        head.hide_lone(sequence, slots.iter().map(|&slot| (slot, timestamp)));
+        let mut cursor = head.lone.cursor();
+        for &slot in slots {
+            cursor.push(slot, timestamp, 1.0, sequence);
+        }
+        drop(cursor);
+        head.publisher.publish(sequence);
+    }
+
+    #[test]
+    fn each_sample_that_comes_during_a_flush_is_taken_up_once() {
+        const SERIES: u64 = 40;
+        const LATER: u64 = 25;
+        let head = head();
+        let numbers: Vec<String> = (0..SERIES).map(|number| format!("{number:03}")).collect();
+        let slots: Vec<u32> = (1..)
+            .zip(&numbers)
+            .map(|(id, number)| {
+                let pairs = [("__name__", "alone"), ("number", number.as_str())];
+                head.define(id, pairs.into_iter())
+            })
+            .collect();
+        commit(&head, &slots, 1);
+        let view = FlushView::new(Arc::clone(&head), 1, TimeRange::new(0, RANGE_MS));
+        for sequence in 2..2 + LATER {
+            commit(&head, &slots, sequence);
+        }
+        let mut samples = Samples::default();
+        for &slot in view.slots() {
+            samples.clear();
+            view.read_alone(slot, &mut samples).unwrap();
+            assert_eq!(samples.timestamps, [1000]);
+        }
+        assert_eq!(view.slots().len() as u64, SERIES);
+        assert_eq!(view.hidden.lock().taken() as u64, SERIES * LATER);
+    }
 }

@@ -150,6 +150,12 @@ impl Hidden {
     pub(crate) fn of(&self, slot: u32) -> &[HiddenSample] {
         self.by_slot.get(&slot).map_or(&[], Vec::as_slice)
     }
+
+    /// Returns how many samples were taken up so far.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> usize {
+        self.by_slot.values().map(Vec::len).sum()
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod header;
 mod view;
 
 pub use chunks::{PieceChunk, put_chunks, read_chunks};
-pub use columns::IntegerColumn;
+pub use columns::{ColumnCursor, IntegerColumn};
 pub use encode::{PieceEncoder, PieceRow};
 pub(crate) use encode::{put_ids, read_ids};
 pub use header::{Content, HEADER_BYTES, PieceHeader};

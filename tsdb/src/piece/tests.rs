@@ -61,10 +61,15 @@ fn check(rows: &[Vec<Option<u64>>]) {
     view.verify().unwrap();
     assert_eq!(view.ids().unwrap(), ids);
     let mut scratch = Vec::new();
-    let mut columns = Vec::new();
-    view.integer_columns(&mut columns).unwrap();
-    assert_eq!(columns.len(), n);
-    for (position, column) in columns.into_iter().enumerate() {
+    let (mut in_order, mut every_third) = (ColumnCursor::default(), ColumnCursor::default());
+    for position in 0..n {
+        let column = view.integer_column(position, &mut in_order).unwrap();
+        let anew = &mut ColumnCursor::default();
+        assert_eq!(view.integer_column(position, anew).unwrap(), column);
+        if position % 3 == 0 {
+            let again = view.integer_column(position, &mut every_third).unwrap();
+            assert_eq!(again, column);
+        }
         let mut out = Samples::default();
         view.read_all(position, &mut scratch, &mut out).unwrap();
         let Some(column) = column else { continue };
@@ -164,15 +169,13 @@ fn damaged_bytes_are_noticed_and_never_panic() {
             let view = PieceView::new(header, &bytes[HEADER_BYTES..]).unwrap();
             assert!(view.verify().is_err());
             let mut out = Samples::default();
-            let mut columns = Vec::new();
-            if view.integer_columns(&mut columns).is_ok() {
-                for column in columns.into_iter().flatten() {
+            let mut cursor = ColumnCursor::default();
+            for position in 0..40 {
+                if let Ok(Some(column)) = view.integer_column(position, &mut cursor) {
                     let mut integers = Vec::new();
                     view.read_integers(column, &mut integers);
                     assert_eq!(integers.len(), 6);
                 }
-            }
-            for position in 0..40 {
                 // Not verified on purpose: whatever the bytes say, reading ends.
                 let _ended = view.read(position, |_, _| true, &mut scratch, &mut out);
             }

@@ -79,7 +79,7 @@ impl<'a> PieceView<'a> {
             .map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
-    fn reader_at(&self, offset: usize) -> Result<ByteReader<'a>, Malformed> {
+    pub(super) fn reader_at(&self, offset: usize) -> Result<ByteReader<'a>, Malformed> {
         match self.body.get(offset..) {
             Some(rest) => Ok(ByteReader::new(rest)),
             None => Err(Malformed {
@@ -164,20 +164,22 @@ impl<'a> PieceView<'a> {
             .map(|row| self.timestamp(row)))
     }
 
-    /// Returns how many series there are.
-    pub(super) fn width(&self) -> u16 {
-        self.header.width
-    }
-
     /// Returns how many rows there are.
     pub(super) fn rows(&self) -> u16 {
         self.header.rows
     }
 
-    /// Returns a reader that stands at the first column, and where that is in the body.
-    pub(super) fn columns(&self) -> Result<(ByteReader<'a>, usize), Malformed> {
-        let start = self.header.columns_start();
-        Ok((self.reader_at(start)?, start))
+    /// Returns where in the body the column of the last position is that has an entry in the offset table, up to
+    /// `position`.
+    pub(super) fn columns_from(&self, position: usize) -> Result<usize, Malformed> {
+        if position >= usize::from(self.header.width) {
+            return Err(Malformed {
+                what: "position beyond the layout",
+                offset: position,
+            });
+        }
+        let skip = self.offset(usize::from(self.header.rows) * 2 + position / SKIP) as usize;
+        Ok(self.header.columns_start().saturating_add(skip))
     }
 
     /// Returns the body from `start` on.
@@ -186,14 +188,7 @@ impl<'a> PieceView<'a> {
     }
 
     fn column(&self, position: usize) -> Result<Column<'a>, Malformed> {
-        if position >= usize::from(self.header.width) {
-            return Err(Malformed {
-                what: "position beyond the layout",
-                offset: position,
-            });
-        }
-        let skip = self.offset(usize::from(self.header.rows) * 2 + position / SKIP) as usize;
-        let mut reader = self.reader_at(self.header.columns_start().saturating_add(skip))?;
+        let mut reader = self.reader_at(self.columns_from(position)?)?;
         for _ in 0..position % SKIP {
             Column::skip(&mut reader, self.header.rows)?;
         }
@@ -220,7 +215,7 @@ pub(super) struct Column<'a> {
 impl<'a> Column<'a> {
     /// Passes a column.
     #[inline(always)]
-    fn skip(reader: &mut ByteReader<'a>, rows: u16) -> Result<(), Malformed> {
+    pub(super) fn skip(reader: &mut ByteReader<'a>, rows: u16) -> Result<(), Malformed> {
         match plain_len(reader.clone().rest(), rows) {
             Some(len) => reader.bytes(len).map(|_bytes| ()),
             None => Self::read(reader, rows).map(|_column| ()),
@@ -380,7 +375,7 @@ fn plain_len(bytes: &[u8], rows: u16) -> Option<usize> {
 
 /// Returns the length of the varint in the low seven bytes of `word`, if it ends there.
 #[inline(always)]
-fn varint_len(word: u64) -> Option<usize> {
+pub(super) fn varint_len(word: u64) -> Option<usize> {
     let ends = !word & 0x0080_8080_8080_8080;
     (ends != 0).then(|| ends.trailing_zeros() as usize / 8 + 1)
 }

@@ -1,8 +1,10 @@
 //! Samples that are in no scrape: in order and late, from several threads, deleted, stored and read again.
 
 use std::collections::BTreeMap;
+use std::sync::Barrier;
 use std::time::Duration;
 
+use tsdb::fs::{Fault, FaultKind};
 use tsdb::{Db, Samples, TimeRange, parse_selector};
 
 use crate::support::{DIR, T0, World, labels, read, read_range};
@@ -108,6 +110,44 @@ fn threads_that_push_the_same_series_lose_nothing() {
     check(&db);
     db.flush().unwrap();
     check(&db);
+}
+
+#[test]
+fn commits_at_once_that_all_fail_leave_no_trace_in_what_is_in_order() {
+    let world = World::new();
+    // No window for late samples: what is not newer than all others is refused.
+    let options = world.options().with_future_limit(Duration::MAX);
+    let db = Db::open(DIR, options).unwrap();
+    let stage = |appender: &mut tsdb::Appender, from: i64| {
+        for series in 0..4 {
+            let name = labels(&format!("shared{{number=\"{series}\"}}"));
+            appender.append(&name, from + series, 1.0).unwrap();
+        }
+    };
+    let mut appender = db.appender().unwrap();
+    stage(&mut appender, T0);
+    appender.commit().unwrap();
+
+    (world.fs).fail_nth(world.fs.operations(), Fault::forever(FaultKind::Eio));
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        for thread in 0..2 {
+            let (db, barrier) = (&db, &barrier);
+            scope.spawn(move || {
+                let mut appender = db.appender().unwrap();
+                for round in 0..2000 {
+                    barrier.wait();
+                    stage(&mut appender, T0 + 100_000 - round * 20 + thread * 10);
+                    appender.commit().unwrap_err();
+                    appender.rollback();
+                }
+            });
+        }
+    });
+    world.fs.heal();
+
+    stage(&mut appender, T0 + 10);
+    assert_eq!(appender.commit().unwrap().rejected, []);
 }
 
 #[test]

@@ -47,7 +47,7 @@ const fn hot(
 }
 
 /// All loops.
-pub const LOOPS: [Loop; 11] = [
+pub const LOOPS: [Loop; 12] = [
     hot(
         "values",
         "making the values of a scrape, part of the appends below",
@@ -80,8 +80,14 @@ pub const LOOPS: [Loop; 11] = [
         dense_encode,
     ),
     hot(
+        "flush_encode",
+        "the same as integers, encoded and compared as a flush does it",
+        CHUNK_SAMPLES * 10,
+        flush_encode,
+    ),
+    hot(
         "dense_decode",
-        "the same, decoded",
+        "480 samples of a series in a block, decoded",
         CHUNK_SAMPLES * 10,
         dense_decode,
     ),
@@ -199,6 +205,27 @@ fn dense_encode(turns: u64) -> Result<()> {
         for values in &chunks {
             bytes.clear();
             encoder.encode(black_box(values), &mut bytes);
+        }
+    }
+    Ok(())
+}
+
+fn flush_encode(turns: u64) -> Result<()> {
+    let decimals = |values: &Vec<f64>| -> (Vec<i64>, u8) {
+        let is_whole = values.iter().all(|value| value.fract() == 0.0);
+        let (factor, exponent) = if is_whole { (1.0, 0) } else { (1e3, 3) };
+        let integers = values.iter().map(|value| (value * factor).round() as i64);
+        (integers.collect(), exponent)
+    };
+    let chunks: Vec<(Vec<i64>, u8)> = chunks().iter().map(decimals).collect();
+    let (mut encoder, mut bytes) = (dense::Encoder::quick(), Vec::new());
+    for _ in 0..turns {
+        for (integers, exponent) in &chunks {
+            bytes.clear();
+            encoder.encode_decimal(black_box(integers), *exponent, &mut bytes);
+            if !dense::holds_decimal(&bytes, integers, *exponent) {
+                return Err("a chunk does not decode".into());
+            }
         }
     }
     Ok(())

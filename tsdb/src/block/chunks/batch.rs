@@ -14,17 +14,15 @@ use crate::error::{Error, Result};
 use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::time::Timestamp;
 
+use super::directory::Inline;
 use super::writer::{are_same_bits, split_evenly};
 
 /// The encoded chunks of some series.
 pub(crate) struct ChunkBatch {
     encoder: dense::Encoder,
-    bases: dense::Bases,
     /// By the rank of the series: its first chunk, and how many it has.
     series: Vec<(u32, u32)>,
     chunks: Vec<BatchChunk>,
-    /// Columns added so far, in this batch or an earlier one.
-    columns_forgotten: u32,
     columns: Vec<Column>,
     /// How many all columns have.
     timestamps: usize,
@@ -40,6 +38,8 @@ pub(crate) struct ChunkBatch {
 /// Values to be encoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum BatchValues<'a> {
+    /// One integer throughout, with so many digits behind the point.
+    Constant(i64, u8),
     /// Integers with so many digits behind the point.
     Decimal(&'a [i64], u8),
     /// Any values.
@@ -71,15 +71,11 @@ struct BatchChunk {
     column: u32,
     /// The chunk that has its bytes: itself, or an earlier one with equal bytes.
     content: u32,
-    /// The chunk whose difference it is, or [`NONE`].
-    base: u32,
     start: u32,
     len: u32,
     /// Where it is in the file; 0, where the header is, if it is not.
     offset: u64,
 }
-
-const NONE: u32 = u32::MAX;
 
 /// 32 MiB: those of 8,000 targets that are scraped each 15 s.
 const TIMESTAMPS_MAX: usize = 4 << 20;
@@ -88,11 +84,11 @@ impl ChunkBatch {
     /// Returns an empty batch.
     pub(crate) fn new() -> Self {
         Self {
-            encoder: dense::Encoder::new(),
-            bases: dense::Bases::of_columns(),
+            // A block that comes from the head is merged with its neighbours within hours. Until then it is read most, so
+            // there are no differences to other chunks in it either.
+            encoder: dense::Encoder::quick(),
             series: Vec::new(),
             chunks: Vec::new(),
-            columns_forgotten: 0,
             columns: Vec::new(),
             timestamps: 0,
             bytes: Vec::new(),
@@ -103,17 +99,19 @@ impl ChunkBatch {
         }
     }
 
-    /// Forgets everything, and takes series of the ranks below `series` from now on.
-    pub(crate) fn begin(&mut self, series: usize) {
+    /// Forgets everything, and takes series of the ranks below `series` from now on. They are expected to have a chunk
+    /// each and `size_bytes` in all.
+    pub(crate) fn begin(&mut self, series: usize, size_bytes: usize) {
         self.series.clear();
         self.series.resize(series, (0, 0));
         self.chunks.clear();
-        // Numbers of columns are not used again, so that no base of an earlier batch is found.
-        self.columns_forgotten += self.columns.len() as u32;
         self.columns.clear();
         self.timestamps = 0;
         self.bytes.clear();
         self.known.clear();
+        // What is reserved and not used is never resident; growing step by step would leave holes.
+        self.chunks.reserve_exact(series);
+        self.bytes.reserve_exact(size_bytes);
     }
 
     /// Adds timestamps that chunks may have; they ascend. `None` if there is no more room for any: what has them is read
@@ -153,6 +151,10 @@ impl ChunkBatch {
         {
             self.encoded.clear();
             let is_equal = match values {
+                BatchValues::Constant(integer, exponent) => {
+                    (self.encoder).encode_constant(integer, exponent, &mut self.encoded);
+                    dense::holds_constant(&self.encoded, integer, exponent)
+                }
                 BatchValues::Decimal(integers, exponent) => {
                     let integers = &integers[start..end];
                     (self.encoder).encode_decimal(integers, exponent, &mut self.encoded);
@@ -178,51 +180,48 @@ impl ChunkBatch {
 
     fn add_chunk(&mut self, column: u32) -> Result<()> {
         let index = self.chunks.len() as u32;
-        let base = self.encoder.relate(
-            &mut self.bases,
-            self.columns_forgotten + column,
-            index.into(),
-            &mut self.encoded,
-        );
-        let base = base.map_or(NONE, |base| base as u32);
         let mut chunk = BatchChunk {
             column,
             content: index,
-            base,
             start: 0,
             len: self.encoded.len() as u32,
             offset: 0,
         };
-        let count = self.columns[column as usize].timestamps.len();
-        let bytes_of =
-            |chunk: &BatchChunk| &self.bytes[chunk.start as usize..][..chunk.len as usize];
-        let hash = self.hasher.hash_one((count, base, self.encoded.as_slice()));
-        let known = self.known.find(hash, |&known| {
-            let known = &self.chunks[known as usize];
-            known.base == base
-                && self.columns[known.column as usize].timestamps.len() == count
-                && bytes_of(known) == self.encoded
-        });
-        match known {
-            Some(&known) => {
-                chunk.content = known;
-                chunk.start = self.chunks[known as usize].start;
-            }
-            None => {
-                chunk.start = u32::try_from(self.bytes.len())
-                    .map_err(|_too_large| Error::limit("the chunks of a batch exceed 4 GiB"))?;
-                self.bytes.extend_from_slice(&self.encoded);
-                let hash_of = |chunk: &BatchChunk| {
-                    let count = self.columns[chunk.column as usize].timestamps.len();
-                    let bytes = &self.bytes[chunk.start as usize..][..chunk.len as usize];
-                    self.hasher.hash_one((count, chunk.base, bytes))
-                };
-                (self.known)
-                    .insert_unique(hash, index, |&known| hash_of(&self.chunks[known as usize]));
-            }
+        if Inline::new(&self.encoded).is_none()
+            && let Some(known) = self.find_or_insert(column, index)
+        {
+            chunk.content = known;
+            chunk.start = self.chunks[known as usize].start;
+        } else {
+            chunk.start = u32::try_from(self.bytes.len())
+                .map_err(|_too_large| Error::limit("the chunks of a batch exceed 4 GiB"))?;
+            self.bytes.extend_from_slice(&self.encoded);
         }
         self.chunks.push(chunk);
         Ok(())
+    }
+
+    /// Returns the first chunk with the encoded bytes and as many samples as `column`. Without one, `index` is going to be
+    /// that.
+    fn find_or_insert(&mut self, column: u32, index: u32) -> Option<u32> {
+        let count_of = |column: u32| self.columns[column as usize].timestamps.len();
+        let bytes_of =
+            |chunk: &BatchChunk| &self.bytes[chunk.start as usize..][..chunk.len as usize];
+        let count = count_of(column);
+        let hash = self.hasher.hash_one((count, self.encoded.as_slice()));
+        let known = self.known.find(hash, |&known| {
+            let known = &self.chunks[known as usize];
+            bytes_of(known) == self.encoded && count_of(known.column) == count
+        });
+        if let Some(&known) = known {
+            return Some(known);
+        }
+        self.known.insert_unique(hash, index, |&known| {
+            let known = &self.chunks[known as usize];
+            self.hasher
+                .hash_one((count_of(known.column), bytes_of(known)))
+        });
+        None
     }
 
     /// Returns the chunks of a series in order of time.
@@ -253,11 +252,6 @@ impl ChunkBatch {
     /// Tells whether a chunk has the bytes of an earlier one.
     pub(super) fn is_shared(&self, chunk: u32) -> bool {
         self.chunks[chunk as usize].content != chunk
-    }
-
-    /// Returns the chunk that another one is the difference to.
-    pub(super) fn base_of(&self, chunk: u32) -> Option<u32> {
-        Some(self.chunks[chunk as usize].base).filter(|&base| base != NONE)
     }
 
     /// Returns the bytes of a chunk, and where they are in the file once they were written.

@@ -130,13 +130,9 @@ impl ChunksWriter {
                 }
             };
             samples += batch.count_of(index);
-            let (place, base) = self.place(batch, index)?;
-            if batch.is_shared(index) {
-                self.counts.shared_chunks += 1;
-            } else {
-                self.counts.differences += u64::from(base.is_some());
-            }
-            let form = Form::Dense { column, base };
+            let place = self.place(batch, index)?;
+            self.counts.shared_chunks += u64::from(batch.is_shared(index));
+            let form = Form::Dense { column, base: None };
             self.scratch.entries.push(ChunkEntry { form, place });
         }
         if samples == 0 {
@@ -146,29 +142,22 @@ impl ChunksWriter {
         Ok(true)
     }
 
-    /// Returns where a chunk of `batch` is, and its base, both written now unless they were before.
-    fn place(&mut self, batch: &mut ChunkBatch, index: u32) -> Result<(Place, Option<Extent>)> {
-        let base = match batch.base_of(index) {
-            None => None,
-            Some(base) => match self.place(batch, base)?.0 {
-                Place::File(extent) => Some(extent),
-                Place::Inline(_) => unreachable!("a base is longer than what stands inline"),
-            },
-        };
+    /// Returns where a chunk of `batch` is, writing it unless it was before.
+    fn place(&mut self, batch: &mut ChunkBatch, index: u32) -> Result<Place> {
         let (bytes, offset) = batch.bytes_of(index);
         if let Some(inline) = Inline::new(bytes) {
-            return Ok((Place::Inline(inline), base));
+            return Ok(Place::Inline(inline));
         }
         let len = bytes.len();
         if let Some(offset) = offset {
-            return Ok((Place::File(Extent { offset, len }), base));
+            return Ok(Place::File(Extent { offset, len }));
         }
         let offset = self.file.offset;
         self.file.append(bytes)?;
         self.file.append(&crc32(bytes).to_le_bytes())?;
         batch.note_offset(index, offset);
         self.counts.chunk_bytes += self.file.offset - offset;
-        Ok((Place::File(Extent { offset, len }), base))
+        Ok(Place::File(Extent { offset, len }))
     }
 
     /// Writes what the directory says of a series whose chunks are in [`Scratch::entries`].

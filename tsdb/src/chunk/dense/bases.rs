@@ -19,9 +19,8 @@ pub struct Bases {
     candidates: VecDeque<Candidate>,
     /// Candidates that were forgotten: the number of the first of those that are here.
     forgotten: u32,
-    /// Integers that all candidates hold, and may hold.
+    /// Integers that all candidates hold.
     integers: usize,
-    integers_max: usize,
     /// How often looking helped, by column.
     luck: Vec<Luck>,
     /// Numbers of candidates by a hash. A slot goes to whoever comes last, so what is found there must be checked.
@@ -100,7 +99,6 @@ impl Default for Bases {
             candidates: VecDeque::new(),
             forgotten: 0,
             integers: 0,
-            integers_max: INTEGERS_MAX,
             luck: vec![Luck::default(); LUCK_COLUMNS],
             slots: vec![u32::MAX; SLOTS],
         }
@@ -111,14 +109,6 @@ impl Bases {
     /// Returns a memory without chunks.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Returns a memory without chunks that needs less, because chunks come column by column.
-    pub fn of_columns() -> Self {
-        Self {
-            integers_max: COLUMN_INTEGERS_MAX,
-            ..Self::default()
-        }
     }
 
     fn luck(&mut self, column: u32) -> &mut Luck {
@@ -160,7 +150,7 @@ impl Bases {
             place,
             integers: integers.to_vec(),
         });
-        while self.integers > self.integers_max {
+        while self.integers > INTEGERS_MAX {
             let Some(oldest) = self.candidates.pop_front() else {
                 break;
             };
@@ -311,8 +301,5 @@ const UNLUCKY_TRIED_ONE_IN: u32 = 32;
 
 /// 16 MiB.
 const INTEGERS_MAX: usize = 2 << 20;
-
-/// 4 MiB: a thousand series with the scrapes of two hours.
-const COLUMN_INTEGERS_MAX: usize = 512 << 10;
 
 const SLOTS: usize = 1 << 16;

@@ -65,22 +65,30 @@ pub fn decode_difference(
     })
 }
 
+/// Tells whether a chunk holds, however many values it has, nothing but the one that `integer` is with `exponent` digits
+/// behind the point.
+pub fn holds_constant(bytes: &[u8], integer: i64, exponent: u8) -> bool {
+    let mut reader = ByteReader::new(bytes);
+    let value = match reader.u8() {
+        Ok(CONSTANT_INTEGER) => reader.varint().map(|integer| integer as f64),
+        Ok(CONSTANT_BITS) => reader.u64().map(f64::from_bits),
+        _ => return false,
+    };
+    let expected = restore(integer, POWERS[usize::from(exponent)]);
+    value.is_ok_and(|value| value.to_bits() == expected.to_bits()) && reader.expect_end().is_ok()
+}
+
 /// Tells whether a chunk, no difference, holds the values that `integers` are with `exponent` digits behind the point.
 pub fn holds_decimal(bytes: &[u8], integers: &[i64], exponent: u8) -> bool {
     let mut reader = ByteReader::new(bytes);
-    let power = POWERS[usize::from(exponent)];
     let mut is_equal = true;
     let outcome = match reader.u8() {
-        Ok(tag @ (CONSTANT_INTEGER | CONSTANT_BITS)) => {
-            let value = match tag {
-                CONSTANT_INTEGER => reader.varint().map(|integer| integer as f64),
-                _ => reader.u64().map(f64::from_bits),
-            };
-            value.map(|value| {
-                is_equal = integers
-                    .iter()
-                    .all(|&integer| restore(integer, power).to_bits() == value.to_bits());
-            })
+        Ok(CONSTANT_INTEGER | CONSTANT_BITS) => {
+            let first = integers.first();
+            return first.is_some_and(|&first| {
+                integers.iter().all(|&integer| integer == first)
+                    && holds_constant(bytes, first, exponent)
+            });
         }
         Ok(tag) if tag & !DECIMAL_EXPONENT == DECIMAL && tag & DECIMAL_EXPONENT <= exponent => {
             // Fewer digits mean the same where none of the integers has lost its last bits in a float.

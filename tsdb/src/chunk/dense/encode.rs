@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::chunk::ints;
+use crate::chunk::ints::{self, Effort};
 use crate::encoding::put_varint;
 use crate::sample::is_stale;
 
@@ -33,6 +33,14 @@ impl Encoder {
         Self::default()
     }
 
+    /// Returns an encoder without memory that spends less time and more bytes: for what is written anew before long.
+    pub fn quick() -> Self {
+        Self {
+            streams: ints::Encoder::new(Effort::Quick),
+            ..Self::default()
+        }
+    }
+
     /// Appends a chunk of `values`, any bit patterns, which [`decode`](fn@super::decode) gives back bit for bit.
     pub fn encode(&mut self, values: &[f64], out: &mut Vec<u8>) {
         self.stream = 0..0;
@@ -49,6 +57,12 @@ impl Encoder {
         } else {
             self.encode_inexact(values, out);
         }
+    }
+
+    /// Appends a chunk of any number of values that are all `integer` with `exponent` digits behind the point.
+    pub fn encode_constant(&mut self, integer: i64, exponent: u8, out: &mut Vec<u8>) {
+        self.stream = 0..0;
+        encode_constant(restore(integer, POWERS[usize::from(exponent)]), out);
     }
 
     /// Appends a chunk of the values that `integers` are with `exponent` digits behind the point, at most 15. The same

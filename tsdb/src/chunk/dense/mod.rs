@@ -9,7 +9,7 @@ mod exceptions;
 mod tests;
 
 pub use bases::Bases;
-pub use decode::{decode, decode_difference, holds_decimal, is_difference};
+pub use decode::{decode, decode_difference, holds_constant, holds_decimal, is_difference};
 pub use encode::Encoder;
 
 /// Tags. Decimal chunks carry their exponent and flags in the tag.

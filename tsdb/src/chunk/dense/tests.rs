@@ -396,6 +396,22 @@ fn integers_take_no_more_digits_than_they_need() {
 }
 
 #[test]
+fn constant_chunk_holds_its_value_and_no_other() {
+    for (integer, exponent) in [(0, 0), (-7, 0), (15, 1), (1 << 60, 3), (i64::MIN, 0)] {
+        let mut bytes = Vec::new();
+        Encoder::quick().encode_constant(integer, exponent, &mut bytes);
+        assert!(holds_constant(&bytes, integer, exponent));
+        assert_eq!(bytes, encode(&decimals(&[integer; 9], exponent)));
+        assert!(!holds_constant(&bytes, integer ^ 1 << 13, exponent));
+        each_truncation(&bytes, |cut| {
+            assert!(!holds_constant(cut, integer, exponent));
+        });
+    }
+    let varying = encode(&[1.0, 2.0]);
+    assert!(!holds_constant(&varying, 1, 0));
+}
+
+#[test]
 fn damage_and_other_integers_are_not_what_a_chunk_holds() {
     let varying: Vec<i64> = (0..200).map(|index| index * index % 977 * 10).collect();
     for integers in [varying, vec![70; 200], vec![1 << 60; 200]] {
@@ -433,9 +449,12 @@ proptest! {
             })
             .collect();
         prop_assume!(!integers.is_empty());
-        let bytes = encode_decimal(&integers, exponent);
-        prop_assert!(holds_decimal(&bytes, &integers, exponent));
-        prop_assert_eq!(decode_bits(&bytes, integers.len()), bits(&decimals(&integers, exponent)));
+        for mut encoder in [Encoder::new(), Encoder::quick()] {
+            let mut bytes = Vec::new();
+            encoder.encode_decimal(&integers, exponent, &mut bytes);
+            prop_assert!(holds_decimal(&bytes, &integers, exponent));
+            prop_assert_eq!(decode_bits(&bytes, integers.len()), bits(&decimals(&integers, exponent)));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod pack;
 mod tests;
 
 pub(super) use decode::decode;
-pub(super) use encode::Encoder;
+pub(super) use encode::{Effort, Encoder};
 pub(crate) use pack::unpack;
 
 /// Numbers of a block. A smaller one pays its header more often, a larger one fits changing widths less well; a position

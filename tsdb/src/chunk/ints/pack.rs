@@ -143,7 +143,19 @@ fn unpack_eights<const WIDTH: usize>(bytes: &[u8], out: &mut [u64]) {
         }
         start += WIDTH;
     }
-    unpack_middle(&bytes[start..], WIDTH as u32, rest);
+    if let Some(packed) = bytes.get(start..start + WIDTH + 8)
+        && !rest.is_empty()
+    {
+        // What follows the numbers is read as numbers too, and left out.
+        let mut group = [0; 8];
+        for (index, number) in group.iter_mut().enumerate() {
+            let bit = index * WIDTH;
+            *number = word(packed, bit / 8) >> (bit % 8) & mask;
+        }
+        rest.copy_from_slice(&group[..rest.len()]);
+    } else {
+        unpack_middle(&bytes[start..], WIDTH as u32, rest);
+    }
 }
 
 /// A number and the bits before it in its first byte fit into a word.

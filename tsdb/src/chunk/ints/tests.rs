@@ -11,6 +11,12 @@ fn encode(numbers: &[i64]) -> Vec<u8> {
     out
 }
 
+fn encode_quickly(numbers: &[i64]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Encoder::new(Effort::Quick).encode(numbers, &mut out);
+    out
+}
+
 fn encode_small(numbers: &[i64]) -> Vec<u8> {
     let mut out = Vec::new();
     Encoder::default().encode_small(numbers, &mut out);
@@ -102,6 +108,9 @@ fn numbers_of_many_lengths_are_coded_and_come_back() {
         numbers[350] = 0;
         let bytes = encode(&numbers);
         assert_eq!(bytes[0] & CODED, CODED, "{wide} bits");
+        assert_eq!(decode_vec(&bytes, numbers.len()).as_ref(), Ok(&numbers));
+        let bytes = encode_quickly(&numbers);
+        assert_eq!(bytes[0] & CODED, 0, "{wide} bits");
         assert_eq!(decode_vec(&bytes, numbers.len()), Ok(numbers));
     }
 }
@@ -220,6 +229,7 @@ proptest! {
     #[test]
     fn numbers_come_back(numbers in numbers()) {
         prop_assert_eq!(decode_vec(&encode(&numbers), numbers.len()), Ok(numbers.clone()));
+        prop_assert_eq!(decode_vec(&encode_quickly(&numbers), numbers.len()), Ok(numbers.clone()));
         prop_assert_eq!(decode_vec(&encode_small(&numbers), numbers.len()), Ok(numbers));
     }
 
