@@ -10,7 +10,7 @@ use crate::compact::{write_block, write_head};
 use crate::error::{Error, Result};
 use crate::fs::names;
 use crate::head::{FlushView, HeadView};
-use crate::labels::Labels;
+use crate::labels::SeriesLabels;
 use crate::source::SeriesSource;
 use crate::time::{TimeRange, Timestamp};
 
@@ -265,11 +265,12 @@ impl Inner {
     }
 
     /// Returns the definitions of series that only the log kept for remotes still names.
-    fn definitions_of_spool(&self) -> Result<impl Iterator<Item = (u64, Labels)>> {
+    fn definitions_of_spool(&self) -> Result<impl Iterator<Item = (u64, SeriesLabels)>> {
         let named = self.series_of_spool(self.writer()?)?;
         let mut found = Vec::new();
         if !named.is_empty() {
-            found.extend(self.stored_definitions(&named)?);
+            let stored = self.stored_definitions(&named)?;
+            found.extend((stored.iter()).map(|(&id, labels)| (id, SeriesLabels::from(labels))));
             found.sort_unstable_by_key(|(id, _)| *id);
         }
         Ok(found.into_iter())
@@ -286,7 +287,7 @@ impl Inner {
                 .and_then(|spooled| store.rewrite(self.head.all_definitions().chain(spooled)))
         } else {
             let before = state.stored_definitions;
-            let added = store.append(self.head.definitions(&ids));
+            let added = store.append(self.head.shared_definitions(&ids));
             added.and_then(|added| store.sync().map(|()| before + added))
         };
         match stored {

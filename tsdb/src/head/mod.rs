@@ -31,9 +31,11 @@ mod truncate;
 mod view;
 
 use std::collections::HashMap;
+use std::iter::Zip;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::vec::IntoIter;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -42,7 +44,7 @@ use crate::error::{Error, Rejection, Result};
 use crate::frame::{Definition, DefinitionReader, put_definitions};
 use crate::fs::Fs;
 use crate::index::{Insertion, MemIndex};
-use crate::labels::Labels;
+use crate::labels::{Labels, SeriesLabels};
 use crate::time::Timestamp;
 
 pub(crate) use apply::{ApplyReport, ReplayWork};
@@ -62,6 +64,9 @@ pub(crate) use view::HeadView;
 /// A part of the head's series; after so many refusals the memory is added up again, so that a refusal costs a constant
 /// share of it however many series there are.
 const REFUSALS_PER_SERIES: u64 = 8;
+
+/// Series whose definitions are made under one hold of the index: a fraction of a millisecond.
+const DEFINED_AT_ONCE: usize = 1024;
 
 /// What the head needs to know of the options.
 #[derive(Debug, Clone)]
@@ -340,14 +345,41 @@ impl Head {
 
     /// Returns every series that is defined, with its id.
     ///
-    /// The labels of one series are made at a time: those of all take more memory than the whole index.
-    pub(crate) fn all_definitions(&self) -> impl Iterator<Item = (u64, Labels)> + '_ {
+    /// The labels of a few series are made at a time: those of all take more memory than the whole index.
+    pub(crate) fn all_definitions(&self) -> impl Iterator<Item = (u64, SeriesLabels)> + '_ {
         let count = self.slots.read().len() as u32;
-        (0..count).filter_map(|slot| {
-            let index = self.index.read();
-            let known = self.slots.read().get(slot);
-            (known.id != 0 && known.is_defined).then(|| (known.id, index.labels(slot)))
+        (0..count).step_by(DEFINED_AT_ONCE).flat_map(move |first| {
+            let slots = first..count.min(first + DEFINED_AT_ONCE as u32);
+            self.defined(|known| {
+                let with_id = slots.map(|slot| (known.get(slot), slot));
+                let defined = with_id.filter(|(known, _)| known.id != 0 && known.is_defined);
+                defined.map(|(known, slot)| (known.id, slot)).unzip()
+            })
         })
+    }
+
+    /// Returns the definitions of series that are still there, for who takes many of them.
+    pub(crate) fn shared_definitions<'a>(
+        &'a self,
+        ids: &'a [u64],
+    ) -> impl Iterator<Item = (u64, SeriesLabels)> + 'a {
+        ids.chunks(DEFINED_AT_ONCE).flat_map(|ids| {
+            self.defined(|known| {
+                let found = ids.iter().filter_map(|&id| Some((id, known.find(id)?)));
+                found.unzip()
+            })
+        })
+    }
+
+    /// Returns the labels of the series that `find` finds, with their ids.
+    fn defined(
+        &self,
+        find: impl FnOnce(&Slots) -> (Vec<u64>, Vec<u32>),
+    ) -> Zip<IntoIter<u64>, IntoIter<SeriesLabels>> {
+        // Held from looking for the slots to reading them: none is given to another series meanwhile.
+        let index = self.index.read();
+        let (ids, slots) = find(&self.slots.read());
+        ids.into_iter().zip(index.series_labels(&slots))
     }
 
     /// Returns the definitions of series that are still there, one at a time.

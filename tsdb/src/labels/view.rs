@@ -106,8 +106,9 @@ impl SeriesLabels {
         LabelIter::new(self.packed())
     }
 
+    /// Returns the labels other than the metric name as one text, which is the same for the same labels.
     #[inline]
-    fn packed(&self) -> &str {
+    pub(crate) fn packed(&self) -> &str {
         self.shared.texts.get(self.start..self.end)
     }
 }

@@ -1,37 +1,40 @@
 //! Putting alike series next to each other.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-use crate::labels::Labels;
+use crate::labels::SeriesLabels;
 
-/// Reorders definitions so that those that differ only in their metric are neighbours; those and the groups of them
-/// stay in the order in which they came first.
-pub(super) fn cluster(definitions: &mut [(u64, &Labels)]) {
+/// Returns the order of definitions in which those that differ only in their metric are neighbours; those and the groups of
+/// them stay in the order in which they came first.
+pub(super) fn cluster(definitions: &[(u64, SeriesLabels)]) -> Vec<u32> {
     let state = FixedState::with_seed(0);
     let mut first_seen: HashMap<u64, u32, FixedState> = HashMap::with_hasher(state.clone());
+    let mut before = None;
     let mut keys: Vec<(u32, u32)> = Vec::with_capacity(definitions.len());
-    for (index, (_, labels)) in (0u32..).zip(definitions.iter()) {
-        let mut hasher = state.build_hasher();
-        for pair in labels.entity() {
-            pair.hash(&mut hasher);
-        }
-        // Two entities with one hash become neighbours, which costs a few bytes and nothing else.
-        keys.push((*first_seen.entry(hasher.finish()).or_insert(index), index));
+    for (index, (_, labels)) in (0u32..).zip(definitions) {
+        let packed = labels.packed();
+        let first = match before {
+            // As they come, many are neighbours already.
+            Some((known, first)) if known == packed => first,
+            // Two entities with one hash become neighbours, which costs a few bytes and nothing else.
+            _ => *first_seen.entry(state.hash_one(packed)).or_insert(index),
+        };
+        before = Some((packed, first));
+        keys.push((first, index));
     }
-    keys.sort_unstable();
-    let ordered: Vec<(u64, &Labels)> = keys
-        .iter()
-        .map(|&(_, index)| definitions[index as usize])
-        .collect();
-    definitions.copy_from_slice(&ordered);
+    if !keys.is_sorted() {
+        keys.sort_unstable();
+    }
+    keys.into_iter().map(|(_, index)| index).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labels::Labels;
 
     #[test]
     fn series_of_one_entity_become_neighbours() {
@@ -45,9 +48,8 @@ mod tests {
             labels("mem", "a"),
             labels("up", "c"),
         ];
-        let mut definitions: Vec<_> = (1..).zip(&all).collect();
-        cluster(&mut definitions);
-        let ids: Vec<u64> = definitions.iter().map(|&(id, _)| id).collect();
-        assert_eq!(ids, [1, 3, 2, 4, 5]);
+        let definitions: Vec<_> = (1..).zip(all.iter().map(SeriesLabels::from)).collect();
+        assert_eq!(cluster(&definitions), [0, 2, 1, 3, 4]);
+        assert_eq!(cluster(&definitions[..2]), [0, 1]);
     }
 }

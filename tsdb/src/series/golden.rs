@@ -36,7 +36,7 @@ fn documented_example_is_what_we_read_and_write() {
     ];
     let mut writer = PageWriter::new(header.salt);
     for (id, labels) in &all {
-        writer.push(*id, labels);
+        writer.push(*id, &labels.into());
     }
     let mut sector = documented();
     let page = sector.split_off(64);
@@ -84,7 +84,7 @@ fn golden_file() -> Vec<u8> {
     let (mut store, _) = SeriesStore::open(Arc::new(fs.clone()), dir, 1, |_| {}).unwrap();
     let all = golden_definitions();
     store
-        .append(all.iter().map(|(id, labels)| (*id, labels)))
+        .append(all.iter().map(|(id, labels)| (*id, labels.into())))
         .unwrap();
     let file = fs.map(&dir.join("00000001"), store.len_bytes()).unwrap();
     file.as_slice().unwrap().to_vec()

@@ -1,7 +1,7 @@
 //! Definitions in a page: writer and reader.
 
 use crate::encoding::{ByteReader, Malformed, crc32_seeded, put_uvarint, put_varint};
-use crate::labels::{Labels, LabelsBuilder};
+use crate::labels::{Labels, LabelsBuilder, METRIC_NAME, SeriesLabels};
 use crate::limits::{
     LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX,
 };
@@ -19,6 +19,10 @@ pub(super) struct PageWriter {
     count: u32,
     last_id: u64,
     last: Vec<Pair>,
+    /// The labels of the definition before, without its metric.
+    last_entity: String,
+    /// Where among its labels the metric is.
+    metric_place: Option<usize>,
     texts: TextIndex,
     /// The labels of one definition that differ, until it is known which.
     changed: Vec<u8>,
@@ -40,13 +44,15 @@ impl PageWriter {
             count: 0,
             last_id: 0,
             last: Vec::new(),
+            last_entity: String::new(),
+            metric_place: None,
             texts: TextIndex::new(),
             changed: Vec::new(),
         }
     }
 
     /// Adds a definition to the open page, or to a new one if it does not fit.
-    pub(super) fn push(&mut self, id: u64, labels: &Labels) {
+    pub(super) fn push(&mut self, id: u64, labels: &SeriesLabels) {
         if self.count == 0 {
             self.out.resize(self.page_start + PAGE_HEADER_BYTES, 0);
         }
@@ -80,43 +86,42 @@ impl PageWriter {
     }
 
     /// Writes a definition behind what is there, and makes it the one before.
-    fn put(&mut self, id: u64, labels: &Labels) {
+    fn put(&mut self, id: u64, labels: &SeriesLabels) {
         put_varint(&mut self.out, id.wrapping_sub(self.last_id) as i64);
         self.last_id = id;
+        self.changed.clear();
+        let metric = labels.metric();
+        let is_neighbour = self.count > 0 && self.last_entity == labels.packed();
+        let place = match self.metric_place {
+            Some(place) if is_neighbour && !metric.is_empty() => place,
+            _ => return self.put_all(labels),
+        };
+        let changes = u64::from(self.put_pair(place, METRIC_NAME, metric)) << place;
+        if changes == 0 {
+            put_uvarint(&mut self.out, 0);
+            put_uvarint(&mut self.out, self.last.len() as u64);
+        }
+        put_uvarint(&mut self.out, changes);
+        self.out.extend_from_slice(&self.changed);
+    }
+
+    /// Writes all labels of a definition that differ from those before.
+    fn put_all(&mut self, labels: &SeriesLabels) {
+        self.last_entity.clear();
+        self.last_entity.push_str(labels.packed());
+        self.metric_place = None;
         let known = self.last.len();
         let mut changes = 0u64;
         let mut count = 0;
-        self.changed.clear();
         for (index, (name, value)) in labels.iter().enumerate() {
             count += 1;
             if index == self.last.len() {
                 self.last.push(Pair::default());
             }
-            let last = &mut self.last[index];
-            if last.name == name && last.value == value {
-                continue;
+            if name == METRIC_NAME {
+                self.metric_place = Some(index);
             }
-            changes |= 1 << index;
-            if last.name != name {
-                put_uvarint(&mut self.changed, 0);
-                put_text(&mut self.changed, name);
-                last.name.clear();
-                last.name.push_str(name);
-                last.value.clear();
-            }
-            let shared = shared_prefix(&last.value, value);
-            let rest = value
-                .get(shared..)
-                .expect("a prefix ends between characters");
-            match self.texts.find_or_push(value) {
-                Some(number) => put_uvarint(&mut self.changed, 2 + 2 * number as u64),
-                None => {
-                    put_uvarint(&mut self.changed, 1 + 2 * shared as u64);
-                    put_text(&mut self.changed, rest);
-                }
-            }
-            last.value.truncate(shared);
-            last.value.push_str(rest);
+            changes |= u64::from(self.put_pair(index, name, value)) << index;
         }
         debug_assert!(count <= LABELS_PER_SERIES_MAX);
         self.last.truncate(count);
@@ -126,6 +131,36 @@ impl PageWriter {
         }
         put_uvarint(&mut self.out, changes);
         self.out.extend_from_slice(&self.changed);
+    }
+
+    /// Puts a label into what has changed, and into the place of the one before, unless it is the same. Tells whether it
+    /// is not.
+    fn put_pair(&mut self, index: usize, name: &str, value: &str) -> bool {
+        let last = &mut self.last[index];
+        if last.name == name && last.value == value {
+            return false;
+        }
+        if last.name != name {
+            put_uvarint(&mut self.changed, 0);
+            put_text(&mut self.changed, name);
+            last.name.clear();
+            last.name.push_str(name);
+            last.value.clear();
+        }
+        let shared = shared_prefix(&last.value, value);
+        let rest = value
+            .get(shared..)
+            .expect("a prefix ends between characters");
+        match self.texts.find_or_push(value) {
+            Some(number) => put_uvarint(&mut self.changed, 2 + 2 * number as u64),
+            None => {
+                put_uvarint(&mut self.changed, 1 + 2 * shared as u64);
+                put_text(&mut self.changed, rest);
+            }
+        }
+        last.value.truncate(shared);
+        last.value.push_str(rest);
+        true
     }
 
     fn end_page(&mut self) {

@@ -1,6 +1,5 @@
 //! The files of the store.
 
-use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::format::{FileHeader, HeaderError, SECTOR_BYTES};
 use super::page::{Definition, FILLED_PAGE_BYTES_MAX, Page, PageReader, PageWriter};
 use crate::error::{Error, Result};
 use crate::fs::{AppendFile, Fs, MappedFile, names};
-use crate::labels::Labels;
+use crate::labels::SeriesLabels;
 
 /// Ids and labels of series on disk. For one thread; it blocks for the disk.
 pub(crate) struct SeriesStore {
@@ -169,9 +168,9 @@ impl SeriesStore {
     /// # Errors
     ///
     /// Some of them may have been added, whole; adding all of them again does no harm.
-    pub(crate) fn append<L: Borrow<Labels>>(
+    pub(crate) fn append(
         &mut self,
-        definitions: impl IntoIterator<Item = (u64, L)>,
+        definitions: impl IntoIterator<Item = (u64, SeriesLabels)>,
     ) -> Result<u64> {
         if self.distrusted {
             return Err(Error::read_only(
@@ -229,9 +228,9 @@ impl SeriesStore {
 
     /// Replaces everything by these definitions, durably: afterwards, or after a crash, there is all of the old content or
     /// all of the new.
-    pub(crate) fn rewrite<L: Borrow<Labels>>(
+    pub(crate) fn rewrite(
         &mut self,
-        live: impl IntoIterator<Item = (u64, L)>,
+        live: impl IntoIterator<Item = (u64, SeriesLabels)>,
     ) -> Result<u64> {
         let mut new = self.create_file(true)?;
         let path = self.path(new.number);
@@ -366,9 +365,9 @@ impl std::fmt::Debug for SeriesStore {
 }
 
 impl OpenFile {
-    fn append<L: Borrow<Labels>>(
+    fn append(
         &mut self,
-        definitions: impl IntoIterator<Item = (u64, L)>,
+        definitions: impl IntoIterator<Item = (u64, SeriesLabels)>,
     ) -> std::io::Result<u64> {
         let mut definitions = definitions.into_iter();
         let mut writer = PageWriter::new(self.salt);
@@ -381,13 +380,9 @@ impl OpenFile {
                 break;
             }
             count += batch.len() as u64;
-            let mut ordered: Vec<(u64, &Labels)> = batch
-                .iter()
-                .map(|(id, labels): &(u64, L)| (*id, labels.borrow()))
-                .collect();
-            cluster(&mut ordered);
-            for (id, labels) in ordered {
-                writer.push(id, labels);
+            for index in cluster(&batch) {
+                let (id, labels) = &batch[index as usize];
+                writer.push(*id, labels);
                 if writer.finished_bytes() >= WRITE_BYTES {
                     self.write(&mut writer)?;
                 }

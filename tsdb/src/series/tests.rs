@@ -10,7 +10,7 @@ use super::store::Loaded;
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::fs::{CrashChoice, Fault, FaultKind, Fs, SimFs};
-use crate::labels::Labels;
+use crate::labels::{Labels, SeriesLabels};
 
 const DIR: &str = "series";
 
@@ -37,8 +37,12 @@ fn load(fs: &SimFs) -> (SeriesStore, Loaded, Definitions) {
     (store, loaded, found)
 }
 
+fn shared(definitions: &Definitions) -> impl Iterator<Item = (u64, SeriesLabels)> {
+    (definitions.iter()).map(|(&id, labels)| (id, SeriesLabels::from(labels)))
+}
+
 fn append(store: &mut SeriesStore, definitions: &Definitions) -> Result<u64> {
-    store.append(definitions.iter().map(|(&id, labels)| (id, labels)))
+    store.append(shared(definitions))
 }
 
 /// Series as a cluster has them: forty metrics that share the labels of a container.
@@ -112,7 +116,7 @@ fn series_that_share_their_labels_take_few_bytes() {
         .collect();
     all.sort_by_key(|&(id, _)| id);
     store
-        .append(all.iter().map(|(id, labels)| (*id, labels)))
+        .append(all.iter().map(|(id, labels)| (*id, labels.into())))
         .unwrap();
     let per_series = store.len_bytes() as f64 / 20_000.0;
     assert!(per_series < 15.0, "{per_series} bytes per series");
@@ -195,7 +199,8 @@ fn page_inside_a_label_is_not_taken_for_one() {
     let (mut store, ..) = load(&fs);
     // Bytes of a real page, of another file, as far as they are text: enough to show that only the salt stands between.
     let mut writer = page::PageWriter::new(7);
-    writer.push(99, &Labels::from_pairs([("a", "b")]).unwrap());
+    let labels = Labels::from_pairs([("a", "b")]).unwrap();
+    writer.push(99, &SeriesLabels::from(&labels));
     let foreign = writer.finish().to_vec();
     append(&mut store, &definitions([40])).unwrap();
     let mut file = fs.open_append(&path(1)).unwrap();
@@ -212,12 +217,7 @@ fn rewrite_leaves_only_what_is_live() {
     append(&mut store, &definitions(1..=1000)).unwrap();
     let before = store.len_bytes();
     let live = definitions((1..=1000).step_by(10));
-    assert_eq!(
-        store
-            .rewrite(live.iter().map(|(&id, labels)| (id, labels)))
-            .unwrap(),
-        100
-    );
+    assert_eq!(store.rewrite(shared(&live)).unwrap(), 100);
     assert!(store.len_bytes() < before / 2);
     append(&mut store, &definitions([5000])).unwrap();
     store.sync().unwrap();
@@ -242,9 +242,7 @@ fn crash_at_any_step_keeps_what_was_synced() {
         store.sync().unwrap();
         synced.push((fs.operations(), all.clone()));
         if round == 2 {
-            store
-                .rewrite(all.iter().map(|(&id, labels)| (id, labels)))
-                .unwrap();
+            store.rewrite(shared(&all)).unwrap();
         }
     }
     for operation in from..=fs.operations() {
@@ -302,7 +300,7 @@ fn fault_at_any_step_loses_nothing_that_was_synced() {
                 all.extend(new.clone());
                 let appended = append(&mut store, &new).or_else(|_| append(&mut store, &new));
                 if store.is_distrusted() || round == 2 {
-                    drop(store.rewrite(all.iter().map(|(&id, labels)| (id, labels))));
+                    drop(store.rewrite(shared(&all)));
                 }
                 if appended.is_ok() && store.sync().is_ok() {
                     synced = all.clone();
@@ -336,9 +334,7 @@ fn store_takes_nothing_after_a_failed_sync_until_it_is_rewritten() {
         ErrorKind::ReadOnly
     );
     assert_eq!(store.sync().unwrap_err().kind(), ErrorKind::ReadOnly);
-    store
-        .rewrite(all.iter().map(|(&id, labels)| (id, labels)))
-        .unwrap();
+    store.rewrite(shared(&all)).unwrap();
     append(&mut store, &definitions([11])).unwrap();
     store.sync().unwrap();
     assert_eq!(load(&fs.crash(CrashChoice::None)).2, definitions(1..=11));
@@ -367,7 +363,7 @@ proptest! {
     fn any_definitions_round_trip(all in prop::collection::vec((any::<u64>(), any_labels()), 0..60)) {
         let fs = disk();
         let (mut store, ..) = load(&fs);
-        store.append(all.iter().map(|(id, labels)| (*id, labels))).unwrap();
+        store.append(all.iter().map(|(id, labels)| (*id, labels.into()))).unwrap();
         let mut found = Vec::new();
         SeriesStore::open(Arc::new(fs), Path::new(DIR), 42, |definition| {
             found.push((definition.id(), definition.labels()));

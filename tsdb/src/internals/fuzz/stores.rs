@@ -121,7 +121,7 @@ pub fn series_store(data: &[u8]) {
         for number in 0..3 {
             let part = all_labels().iter().zip(1u64..).skip(number * 8).take(8);
             store
-                .append(part.map(|(labels, id)| (id, labels)))
+                .append(part.map(|(labels, id)| (id, labels.into())))
                 .expect("the simulated disk has no fault");
         }
         store.sync().expect("the simulated disk has no fault");
@@ -147,7 +147,7 @@ pub fn series_store(data: &[u8]) {
     });
     let Ok((mut store, _)) = opened else { return };
     store
-        .append([(new.0, &new.1)])
+        .append([(new.0, (&new.1).into())])
         .expect("a damaged store goes on");
     store.sync().expect("the simulated disk has no fault");
     drop(store);
