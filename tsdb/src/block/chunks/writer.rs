@@ -1,6 +1,9 @@
 //! Writing the file of chunks, front to back.
 
+use std::collections::HashMap;
 use std::path::Path;
+
+use foldhash::fast::RandomState;
 
 use crate::block::FileMeta;
 use crate::chunk::{ChunkEncoding, column, cut, dense, gorilla};
@@ -21,7 +24,8 @@ use super::pages::PagesWriter;
 use super::window::Window;
 
 /// Writes the samples of series after series. Memory holds the directories, a write buffer, the windows in which equal
-/// chunks and columns are found and the bases of differences: some 6 bytes per series, and what grows to a constant.
+/// chunks and columns are found, recent columns and the bases of differences: some 6 bytes per series, and what grows to a
+/// constant.
 pub(crate) struct ChunksWriter {
     file: FileWriter,
     encoding: ChunkEncoding,
@@ -31,6 +35,7 @@ pub(crate) struct ChunksWriter {
     columns: PagesWriter,
     column_state: State,
     known_columns: Window<u32>,
+    recent_columns: RecentColumns,
     known_chunks: Window<Known>,
     /// Made for the first dense chunk.
     bases: Option<dense::Bases>,
@@ -95,6 +100,7 @@ impl ChunksWriter {
             columns: PagesWriter::default(),
             column_state: State::new(base),
             known_columns: Window::new(WINDOW_BYTES),
+            recent_columns: RecentColumns::default(),
             known_chunks: Window::new(WINDOW_BYTES),
             bases: None,
             base,
@@ -312,6 +318,16 @@ impl ChunksWriter {
 
     /// Returns the number of the column with these timestamps, writing it if it is new.
     fn column(&mut self, timestamps: &[Timestamp]) -> Result<u32> {
+        let hash = self.known_columns.hash(timestamps);
+        if let Some(number) = self.recent_columns.find(hash, timestamps) {
+            return Ok(number);
+        }
+        let number = self.find_or_write_column(hash, timestamps)?;
+        self.recent_columns.add(hash, number, timestamps);
+        Ok(number)
+    }
+
+    fn find_or_write_column(&mut self, hash: u64, timestamps: &[Timestamp]) -> Result<u32> {
         let Scratch {
             encoded,
             timestamps: decoded,
@@ -322,7 +338,6 @@ impl ChunksWriter {
             column::decode(bytes, timestamps.len(), decoded).is_ok()
                 && decoded.as_slice() == timestamps
         };
-        let hash = self.known_columns.hash(timestamps);
         if let Some(number) = self.known_columns.find(hash, |bytes, _| is_equal(bytes)) {
             return Ok(number);
         }
@@ -360,6 +375,36 @@ impl ChunksWriter {
     }
 }
 
+/// Columns met lately, as they are: hundreds of series share one, and come mixed with those of all others. To compare with
+/// what was encoded would take decoding it for each.
+#[derive(Default)]
+struct RecentColumns {
+    columns: HashMap<u64, (u32, Box<[Timestamp]>), RandomState>,
+    /// How many all of them have.
+    timestamps: usize,
+}
+
+impl RecentColumns {
+    fn find(&self, hash: u64, timestamps: &[Timestamp]) -> Option<u32> {
+        let (number, known) = self.columns.get(&hash)?;
+        (**known == *timestamps).then_some(*number)
+    }
+
+    fn add(&mut self, hash: u64, number: u32, timestamps: &[Timestamp]) {
+        if self.timestamps + timestamps.len() > RECENT_TIMESTAMPS_MAX {
+            self.columns.clear();
+            self.timestamps = 0;
+        }
+        self.timestamps += timestamps.len();
+        if let Some((_, other)) = self.columns.insert(hash, (number, timestamps.into())) {
+            self.timestamps -= other.len();
+        }
+    }
+}
+
+/// 16 MiB: those of a thousand targets over six hours at 15 s, and of more in a shorter block.
+const RECENT_TIMESTAMPS_MAX: usize = 2 << 20;
+
 /// Bytes that each of the two windows remembers. Equal chunks and columns are found again within some 100,000 series,
 /// which holds the copies among neighbours (buckets of a histogram) and, in all but the largest blocks, all of them.
 const WINDOW_BYTES: usize = 16 << 20;
@@ -395,6 +440,28 @@ pub(super) fn are_same_bits(a: &[f64], b: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn recent_columns_are_found_and_bounded() {
+        let mut recent = RecentColumns::default();
+        recent.add(7, 1, &[1, 2, 3]);
+        assert_eq!(recent.find(7, &[1, 2, 3]), Some(1));
+        assert_eq!(
+            recent.find(7, &[1, 2, 4]),
+            None,
+            "only the hash is the same"
+        );
+        recent.add(7, 2, &[1, 2, 4]);
+        assert_eq!(recent.find(7, &[1, 2, 4]), Some(2));
+        assert_eq!(recent.timestamps, 3);
+        let many = vec![0; RECENT_TIMESTAMPS_MAX / 2];
+        for number in 3..9 {
+            recent.add(number.into(), number, &many);
+            assert_eq!(recent.find(number.into(), &many), Some(number));
+            assert!(recent.timestamps <= RECENT_TIMESTAMPS_MAX);
+        }
+        assert_eq!(recent.find(7, &[1, 2, 4]), None);
+    }
 
     #[test]
     fn parts_are_even_and_cover_everything() {
