@@ -39,14 +39,13 @@ impl Encoder {
     /// Which kind that is shows in some of the numbers: those that take the fewest bits there are tried with all.
     pub(crate) fn encode(&mut self, numbers: &[i64], out: &mut Vec<u8>) {
         let (&first, rest) = numbers.split_first().expect("a stream has a number");
-        let (mut any, mut step_min, mut min) = (0, i64::MAX, first);
+        let (mut any, mut step_min) = (0, i64::MAX);
         self.steps.clear();
         self.steps
             .extend(numbers.iter().zip(rest).map(|(&before, &number)| {
                 let step = number.wrapping_sub(before);
                 any |= step;
                 step_min = step_min.min(step);
-                min = min.min(number);
                 step
             }));
         if any == 0 {
@@ -60,6 +59,13 @@ impl Encoder {
                 *step >>= shift;
             }
         }
+        // Looking for a minimum of 64 bits takes as long as all else here; a counter begins with it.
+        let is_rising = step_min >= 0 && numbers.last() >= Some(&first);
+        let min = if is_rising {
+            first
+        } else {
+            numbers.iter().copied().min().unwrap_or(first)
+        };
         let step_median = median(&mut self.some, &self.steps);
         let level = median(&mut self.some, numbers);
         let bases = Bases {
