@@ -67,7 +67,7 @@ func Main(engine Engine) {
 
 func run(engine Engine, arguments []string) error {
 	if len(arguments) < 2 {
-		return fmt.Errorf("one of: ingest DIR SERIES N SCRAPES T0 WORKERS, open DIR, flush DIR, select DIR, scan DIR, corpus FILE DIR")
+		return fmt.Errorf("one of: ingest DIR SERIES N SCRAPES T0 WORKERS, open DIR, flush DIR, select DIR, scan DIR, corpus FILE DIR, send DIR URL PROTOCOL SAMPLES")
 	}
 	verb, rest := arguments[0], arguments[1:]
 	switch {
@@ -90,6 +90,16 @@ func run(engine Engine, arguments []string) error {
 		return scan(engine, rest[0])
 	case verb == "corpus" && len(rest) == 2:
 		return corpus(engine, rest[0], rest[1])
+	case verb == "send" && len(rest) == 4:
+		sender, ok := engine.(Sender)
+		if !ok {
+			return fmt.Errorf("%s sends nothing", engine.Name())
+		}
+		samples, err := strconv.ParseUint(rest[3], 10, 63)
+		if err != nil {
+			return err
+		}
+		return send(sender, engine.Name(), rest[0], rest[1], rest[2], samples)
 	}
 	return fmt.Errorf("%s %v: unknown, or other arguments are wanted", verb, rest)
 }

@@ -16,7 +16,7 @@ compare render FILE        renders again from a result
   --quick                  10,000 series, one round, no peers: a smoke test
   --series N[xR],...       sizes, each with a number of rounds (100000x2,1000000x1)
   --rounds R               rounds of the sizes that name none
-  --only PART,...          cluster small lone noise workers long memory corpus limits growth
+  --only PART,...          cluster small lone noise workers send long memory corpus limits growth
   --peers NAME,...         prometheus victoriametrics tsink; none
   --others-max N           series up to which peers other than Prometheus take part (all)
   --dir DIR                where databases are put (the system's place for temporary files)
@@ -50,6 +50,8 @@ pub struct Options {
     pub corpora: PathBuf,
     pub budget: Duration,
     pub start_ms: i64,
+    /// The beginning of a block that is not yet: what Prometheus sends has to be newer than its start.
+    pub ahead_ms: i64,
     pub out: PathBuf,
     /// Whether sizes that nobody chose are small too.
     pub is_quick: bool,
@@ -77,6 +79,7 @@ pub fn parse(arguments: &[String], now_ms: i64) -> Result<Command> {
         others_max: u64::MAX,
         budget: Duration::from_secs(35 * 60),
         start_ms: (now_ms - AGO_MS) / BLOCK_MS * BLOCK_MS,
+        ahead_ms: (now_ms / BLOCK_MS + 2) * BLOCK_MS,
         out: PathBuf::new(),
         is_quick: false,
     };

@@ -24,6 +24,8 @@ pub enum Part {
     Long,
     /// Memory after two hours.
     Memory,
+    /// The log, sent to a receiver that counts samples and forgets them.
+    Send,
     /// Recorded scrapes.
     Corpus,
     /// What this library promises in absolute numbers.
@@ -34,13 +36,14 @@ pub enum Part {
 
 impl Part {
     /// All, in the order in which they run: what says most for its time first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Small,
         Self::Corpus,
         Self::Cluster,
         Self::Lone,
         Self::Noise,
         Self::Workers,
+        Self::Send,
         Self::Long,
         Self::Limits,
         Self::Growth,
@@ -57,6 +60,7 @@ impl Part {
             Self::Workers => "workers",
             Self::Long => "long",
             Self::Memory => "memory",
+            Self::Send => "send",
             Self::Corpus => "corpus",
             Self::Limits => "limits",
             Self::Growth => "growth",
@@ -85,6 +89,8 @@ pub enum Verb {
     Flush,
     Select,
     Scan,
+    /// By remote write in this version.
+    Send(&'static str),
 }
 
 /// Who takes part in a step.
@@ -213,7 +219,7 @@ pub fn steps(options: &Options) -> Vec<Step> {
 }
 
 fn steps_of(part: Part, options: &Options) -> Vec<Step> {
-    use Verb::{Flush, Ingest, IngestAndKill, Open, Scan, Select};
+    use Verb::{Flush, Ingest, IngestAndKill, Open, Scan, Select, Send};
     let sizes = || options.series.iter().copied();
     let (middle, rounds) = sizes().next().unwrap_or((10_000, 1));
     let (largest, _) = sizes().max().unwrap_or((10_000, 1));
@@ -244,6 +250,12 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
             let mut step = Step::new(part, Field::Prometheus, middle, HOUR, &[Ingest]);
             step.workers = 2;
             repeat(step, rounds).collect()
+        }
+        Part::Send => {
+            let verbs = [IngestAndKill, Send("rw2"), Send("rw1")];
+            // A quarter of an hour, so that Prometheus' log is one segment; nothing is flushed, so that ours is whole.
+            let step = Step::new(part, Field::Prometheus, middle, HOUR / 4, &verbs);
+            repeat(step.with("FLUSH", 0), rounds).collect()
         }
         Part::Long | Part::Memory | Part::Limits if options.is_quick => Vec::new(),
         Part::Long => {

@@ -1,9 +1,9 @@
 //! Runs the steps: each engine in turn, in processes of their own.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ use tsdb_bench::cluster::write_series;
 use crate::engines::{self, Engine};
 use crate::machine::{Machine, output};
 use crate::options::Options;
-use crate::plan::{Step, Verb, stem, steps};
+use crate::plan::{Part, Step, Verb, stem, steps};
 use crate::result::{OURS, Record, Report};
 
 /// Above this many series their labels are not put into a file.
@@ -134,7 +134,14 @@ impl Run<'_> {
         remove(&dir)?;
         // What others left to be written must not be written on this one's time.
         drop(output("sync", &[]));
-        for command in self.commands(step, engine, &dir)? {
+        let receiver = step
+            .verbs
+            .iter()
+            .any(|verb| matches!(verb, Verb::Send(_)))
+            .then(|| Receiver::start(&self.engines[0].program))
+            .transpose()?;
+        let url = receiver.as_ref().map_or("", |receiver| &receiver.url);
+        for command in self.commands(step, engine, &dir, url)? {
             let began = Instant::now();
             let lines = match lines(&command, engine) {
                 Ok(lines) => lines,
@@ -173,7 +180,7 @@ impl Run<'_> {
         remove(&dir)
     }
 
-    fn commands(&self, step: &Step, engine: &Engine, dir: &Path) -> Result<Vec<Call>> {
+    fn commands(&self, step: &Step, engine: &Engine, dir: &Path, url: &str) -> Result<Vec<Call>> {
         let dir = dir.to_string_lossy().into_owned();
         let call = |verb: &'static str, arguments: Vec<String>| Call {
             program: engine.program.clone(),
@@ -193,7 +200,10 @@ impl Run<'_> {
                     let numbers = [
                         step.series.to_string(),
                         step.scrapes.to_string(),
-                        self.options.start_ms.to_string(),
+                        match step.part {
+                            Part::Send => self.options.ahead_ms.to_string(),
+                            _ => self.options.start_ms.to_string(),
+                        },
                         step.workers.to_string(),
                     ];
                     let arguments = [dir.clone(), file].into_iter().chain(numbers);
@@ -207,6 +217,12 @@ impl Run<'_> {
                 Verb::Flush => call("flush", vec![dir.clone()]),
                 Verb::Select => call("select", vec![dir.clone()]),
                 Verb::Scan => call("scan", vec![dir.clone()]),
+                Verb::Send(protocol) => {
+                    let samples = (step.series * step.scrapes).to_string();
+                    let arguments =
+                        vec![dir.clone(), url.to_owned(), (*protocol).to_owned(), samples];
+                    call("send", arguments)
+                }
             });
         }
         Ok(calls)
@@ -307,6 +323,43 @@ impl Run<'_> {
     fn is_exact(&self, name: &str) -> bool {
         let mut engines = self.engines.iter();
         engines.all(|engine| engine.name != name || engine.is_exact)
+    }
+}
+
+/// Where everybody sends to: a process of its own, so that its CPU time is nobody's.
+struct Receiver {
+    process: Child,
+    url: String,
+}
+
+impl Receiver {
+    fn start(program: &Path) -> Result<Self> {
+        let mut process = Command::new(program)
+            .arg("receive")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        let output = process.stdout.take().ok_or("a process without output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let mut receiver = Self {
+            process,
+            url: String::new(),
+        };
+        let line: Value = serde_json::from_str(&line)?;
+        receiver.url = line["url"]
+            .as_str()
+            .ok_or("it says where it is")?
+            .to_owned();
+        Ok(receiver)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        // One that has ended by itself needs nothing.
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 

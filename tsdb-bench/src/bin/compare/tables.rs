@@ -87,6 +87,22 @@ const CORPUS: &[Column] = &[
     }),
 ];
 
+const SEND: &[Column] = &[
+    ("M samples per s", |r| {
+        Some(r.number("samples_per_s")? / 1e6)
+    }),
+    ("CPU ns per sample", |r| r.number("cpu_ns_per_sample")),
+    ("receiver's CPU ns per sample", |r| {
+        Some(r.number("receiver_cpu_s")? * 1e9 / r.number("samples")?)
+    }),
+    ("body B per sample", |r| {
+        Some(r.number("body_bytes")? / r.number("samples")?)
+    }),
+    ("samples per request", |r| {
+        Some(r.number("samples")? / r.number("requests")?)
+    }),
+];
+
 /// A table of one verb in some parts.
 const TABLES: &[(&str, &[&str], &str, &[Column])] = &[
     (
@@ -105,6 +121,8 @@ const TABLES: &[(&str, &[&str], &str, &[Column])] = &[
     ),
     ("Flush and merge", &["cluster", "long"], "flush", FLUSH),
     ("Recorded corpora", &["corpus"], "corpus", CORPUS),
+    ("Sending, remote write 2.0", &["send"], "send_rw2", SEND),
+    ("Sending, remote write 1.0", &["send"], "send_rw1", SEND),
 ];
 
 /// Writes all tables there are figures for.

@@ -96,7 +96,7 @@ const fn rule(
     }
 }
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 15] = [
     rule(
         "cluster",
         "ingest",
@@ -179,6 +179,20 @@ const RULES: [Rule; 13] = [
         "flush",
         "disk after flush and merge",
         |record| record.number("block_bytes"),
+        |_| Some(Bar::AtMost(0.25)),
+    ),
+    rule(
+        "send",
+        "send_rw2",
+        "sending by remote write 2.0, CPU per sample",
+        |record| record.number("cpu_ns_per_sample"),
+        |_| Some(Bar::AtMost(0.25)),
+    ),
+    rule(
+        "send",
+        "send_rw1",
+        "sending by remote write 1.0, CPU per sample",
+        |record| record.number("cpu_ns_per_sample"),
         |_| Some(Bar::AtMost(0.25)),
     ),
     rule(
@@ -448,7 +462,16 @@ fn limits(report: &Report) -> Vec<Verdict> {
     let memory = absolute(what, "GiB", Bar::AtMost(2.5), memory.collect());
     let what = "p99 of a commit at 1 M series, 0.1 % of them replaced at each scrape, during flushes and merges";
     let p99 = absolute(what, "ms", Bar::AtMost(1.0), p99.collect());
-    [memory, p99].into_iter().flatten().collect()
+    let sending = |version, verb, bar| {
+        let rates = report
+            .of("send", OURS, verb)
+            .filter_map(|record| Some(record.number("samples_per_s")? / 1e6));
+        let what = format!("sending by remote write {version} to a receiver beside it");
+        absolute(&what, "M samples/s", Bar::AtLeast(bar), rates.collect())
+    };
+    let new = sending("2.0", "send_rw2", 2.0);
+    let old = sending("1.0", "send_rw1", 0.5);
+    [memory, p99, new, old].into_iter().flatten().collect()
 }
 
 /// Writes a number of series.

@@ -10,6 +10,8 @@
 //! | `select DIR` | runs every matcher set five times |
 //! | `scan DIR` | the same with all samples decoded, for some sets |
 //! | `corpus FILE DIR` | ingests a recorded corpus, flushes, merges, and compares every bit |
+//! | `send DIR URL PROTOCOL SAMPLES` | sends the log by remote write, until that many samples have arrived |
+//! | `receive` | prints an address, and counts the samples that are sent to it |
 //!
 //! The environment changes the shape of `ingest` and `checksum`: `INTERVAL` in milliseconds, `MODE=lone`, `NOISE=1`,
 //! `CHURN=p` replaces p in 100,000 series at every scrape, `GROUP=n` makes targets of n series. `KILL=1` ends `ingest`
@@ -21,7 +23,9 @@ mod corpus;
 mod flush;
 mod ingest;
 mod open;
+mod receive;
 mod select;
+mod send;
 mod sizes;
 
 use std::io::Write as _;
@@ -59,8 +63,12 @@ fn main() -> Result<()> {
         ["select", dir] => select::select(Path::new(dir)),
         ["scan", dir] => select::scan(Path::new(dir)),
         ["corpus", file, dir] => corpus::run(Path::new(file), Path::new(dir)),
+        ["send", dir, url, protocol, samples] => {
+            send::run(Path::new(dir), url, protocol, samples.parse()?)
+        }
+        ["receive"] => receive::run(),
         _ => Err("one of: gen N FILE, ingest DIR SERIES N SCRAPES T0 WORKERS, open DIR, checksum N SCRAPES T0, flush DIR, select DIR, \
-                  scan DIR, corpus FILE DIR"
+                  scan DIR, corpus FILE DIR, send DIR URL PROTOCOL SAMPLES, receive"
             .into()),
     }
 }
