@@ -1,6 +1,6 @@
 //! Columns of a piece as integers: what a flush reads.
 
-use crate::chunk::{BLOCK_LEN, unpack};
+use crate::chunk::unpack;
 use crate::encoding::{ByteReader, Malformed, unzigzag};
 use crate::row::{SCALE_BITS, SCALE_MAX};
 
@@ -82,13 +82,13 @@ impl PieceView<'_> {
         }
         let mut integer = column.first;
         let mut packed = self.body_from(column.start as usize);
-        let mut differences = [0; BLOCK_LEN];
-        for integers in out[before + 1..].chunks_mut(BLOCK_LEN) {
+        let mut differences = [0; AT_ONCE];
+        for integers in out[before + 1..].chunks_mut(AT_ONCE) {
             let differences = &mut differences[..integers.len()];
             // They were there when the column was found: no more than the piece has rows.
             unpack(packed, u32::from(column.width), differences);
             packed = packed
-                .get(BLOCK_LEN * usize::from(column.width) / 8..)
+                .get(AT_ONCE * usize::from(column.width) / 8..)
                 .unwrap_or_default();
             for (to, &difference) in integers.iter_mut().zip(&*differences) {
                 integer = integer
@@ -159,6 +159,9 @@ fn as_integers(column: &Column<'_>) -> Option<IntegerColumn> {
         smallest: column.smallest,
     })
 }
+
+/// Differences unpacked at a time: those of a piece of the usual length, and whole bytes of any width.
+const AT_ONCE: usize = 32;
 
 #[cfg(test)]
 mod tests {

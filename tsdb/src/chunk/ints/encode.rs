@@ -66,8 +66,9 @@ impl Encoder {
         } else {
             numbers.iter().copied().min().unwrap_or(first)
         };
-        let step_median = median(&mut self.some, &self.steps);
-        let level = median(&mut self.some, numbers);
+        let median_of = self.effort.median_of();
+        let step_median = median(&mut self.some, &self.steps, median_of);
+        let level = median(&mut self.some, numbers, median_of);
         let bases = Bases {
             step_min: step_min >> shift,
             step_median,
@@ -234,13 +235,9 @@ fn write(packed: &Trial, coded: &Trial, first: i64, shift: u32, out: &mut Vec<u8
 }
 
 /// Finds about the middle one of `numbers`.
-fn median(some: &mut Vec<i64>, numbers: &[i64]) -> i64 {
+fn median(some: &mut Vec<i64>, numbers: &[i64], of: usize) -> i64 {
     some.clear();
-    some.extend(
-        numbers
-            .iter()
-            .step_by(numbers.len().div_ceil(MEDIAN_OF) | 1),
-    );
+    some.extend(numbers.iter().step_by(numbers.len().div_ceil(of) | 1));
     let middle = some.len() / 2;
     *some.select_nth_unstable(middle).1
 }
@@ -362,10 +359,15 @@ impl Effort {
             Self::Thorough => 40,
         }
     }
-}
 
-/// Enough for a median that only has to lie among the many.
-const MEDIAN_OF: usize = 15;
+    /// Returns how many numbers are enough for a median, which only has to lie among the many.
+    fn median_of(self) -> usize {
+        match self {
+            Self::Quick => 7,
+            Self::Thorough => 15,
+        }
+    }
+}
 
 /// Kinds that take a part of the bits more than the best are tried as well, up to so many: all six save 0.1 %.
 const WORTH_A_TRIAL: u32 = 10;
