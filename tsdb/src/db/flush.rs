@@ -35,6 +35,10 @@ pub struct FlushReport {
     pub is_waiting_for_readers: bool,
 }
 
+/// Intervals after which a checkpoint is made though it writes more of open chunks than the log has grown by since the one
+/// before. Without a limit, who pushes few samples of many series would wait for hours of the log to be replayed.
+const PATIENCE: i64 = 4;
+
 impl Inner {
     /// Writes everything below `boundary` into blocks, one for each aligned range, and lets the head go of it.
     pub(super) fn flush_before(
@@ -331,10 +335,14 @@ impl Inner {
         }
         let wal = self.writer()?;
         self.keep_spool_budget(wal, state.checkpoint_sequence)?;
-        let is_due = now.saturating_sub(state.checkpoint_ms)
-            >= to_ms(self.options.checkpoint_interval)
+        let interval_ms = to_ms(self.options.checkpoint_interval);
+        let elapsed_ms = now.saturating_sub(state.checkpoint_ms);
+        let log_bytes = wal.bytes_above(state.checkpoint_sequence);
+        let is_due = elapsed_ms >= interval_ms
+            && (log_bytes >= self.head.lone.open_bytes() as u64
+                || elapsed_ms >= interval_ms.saturating_mul(PATIENCE))
             || now < state.checkpoint_ms
-            || wal.bytes_above(state.checkpoint_sequence) > 4 * self.options.segment_bytes;
+            || log_bytes > 4 * self.options.segment_bytes;
         if is_due && wal.last_sequence() > state.checkpoint_sequence {
             self.checkpoint(&mut state)?;
             return Ok(true);

@@ -91,7 +91,9 @@ pub struct Options {
     pub compaction: bool,
     /// Bytes after which a segment of the log is closed. Defaults to [`DEFAULT_SEGMENT_BYTES`].
     pub segment_bytes: u64,
-    /// Time between checkpoints, which bound what a restart replays. Defaults to [`DEFAULT_CHECKPOINT_INTERVAL`].
+    /// Time between checkpoints, which bound what a restart replays. Up to four times as long while a checkpoint would
+    /// write more, of open chunks of samples that are in no scrape, than a restart would read of the log. Defaults to
+    /// [`DEFAULT_CHECKPOINT_INTERVAL`].
     pub checkpoint_interval: Duration,
     /// Threads that replay the log. Defaults to the number of processors, at most eight.
     pub replay_threads: usize,

@@ -1,6 +1,6 @@
 //! Samples that are no part of a row.
 
-use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint, unzigzag, zigzag};
+use crate::encoding::{ByteReader, Malformed, put_uvarint, unzigzag, zigzag};
 use crate::row::{SCALE_BITS, SCALE_MAX, fit, is_valid_scale, to_integer, to_value};
 
 use super::TAG_LONE;
@@ -34,17 +34,21 @@ pub fn put_lone(out: &mut Vec<u8>, samples: &[LoneSample]) {
 /// Encodes a section of lone samples; the memory is used again.
 #[derive(Debug, Default)]
 pub struct LoneEncoder {
-    payload: Vec<u8>,
+    /// The payload, and behind it room that is written to without asking whether it is there.
+    bytes: Vec<u8>,
+    len: usize,
     id: u64,
     timestamp: i64,
     step: i64,
 }
 
+/// Most bytes of a sample, rounded up: control, two numbers of ten bytes, value.
+const SAMPLE_BYTES_MAX: usize = 32;
+
 impl LoneEncoder {
     /// Begins a new section.
     pub fn clear(&mut self) {
-        self.payload.clear();
-        (self.id, self.timestamp, self.step) = (0, 0, 0);
+        (self.len, self.id, self.timestamp, self.step) = (0, 0, 0, 0);
     }
 
     /// Adds a sample and returns the scale it is written at: the hint for the next sample of that series. A wrong hint
@@ -54,40 +58,69 @@ impl LoneEncoder {
         let (scale, integer, next_hint) = scaled(value, hint);
         let step = timestamp.wrapping_sub(self.timestamp);
         let is_next = id == self.id.wrapping_add(1) && step == self.step;
-        let next = if is_next { CONTROL_NEXT } else { 0 };
-        if scale == SCALE_BITS {
-            self.payload.push(next | CONTROL_BITS << 3);
-            self.put_place(is_next, id, step);
-            self.payload
-                .extend_from_slice(&value.to_bits().to_le_bytes());
+        let (scale, number, count) = if scale == SCALE_BITS {
+            (CONTROL_BITS, value.to_bits(), 8)
         } else {
             let number = zigzag(integer);
-            let count = (71 - number.leading_zeros()) / 8;
-            self.payload.push(next | scale << 3 | count as u8);
-            self.put_place(is_next, id, step);
-            // A copy of constant size is one instruction, one of variable size a call.
-            let end = self.payload.len() + count as usize;
-            self.payload.extend_from_slice(&number.to_le_bytes());
-            self.payload.truncate(end);
+            (scale, number, (71 - number.leading_zeros()) as usize / 8)
+        };
+        // Of a bit pattern the count is always the same and not said.
+        let control = scale << 3
+            | if scale == CONTROL_BITS {
+                0
+            } else {
+                count as u8
+            };
+        let id_step = id.wrapping_sub(self.id);
+        let room = self.room();
+        let mut at = 1;
+        if is_next {
+            room[0] = CONTROL_NEXT | control;
+        } else {
+            room[0] = control;
+            at += put_place(room, id_step, step);
+            self.step = step;
         }
-        (self.id, self.timestamp, self.step) = (id, timestamp, step);
+        // A copy of constant size is one instruction, one of variable size a call.
+        self.room()[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        self.len += at + count;
+        (self.id, self.timestamp) = (id, timestamp);
         next_hint
     }
 
     #[inline]
-    fn put_place(&mut self, is_next: bool, id: u64, step: i64) {
-        if !is_next {
-            put_varint(&mut self.payload, id.wrapping_sub(self.id) as i64);
-            put_varint(&mut self.payload, step);
+    fn room(&mut self) -> &mut [u8; SAMPLE_BYTES_MAX] {
+        if self.bytes.len() < self.len + SAMPLE_BYTES_MAX {
+            let len = (2 * self.bytes.len()).max(self.len + SAMPLE_BYTES_MAX);
+            self.bytes.resize(len, 0);
         }
+        self.bytes[self.len..]
+            .first_chunk_mut()
+            .expect("room was made for a sample")
     }
 
     /// Appends the section to a frame.
     pub fn put(&self, out: &mut Vec<u8>) {
         out.push(TAG_LONE);
-        put_uvarint(out, self.payload.len() as u64);
-        out.extend_from_slice(&self.payload);
+        put_uvarint(out, self.len as u64);
+        out.extend_from_slice(&self.bytes[..self.len]);
     }
+}
+
+/// Writes the steps to the next id and timestamp behind the control byte, and returns how many bytes they take.
+fn put_place(room: &mut [u8; SAMPLE_BYTES_MAX], id_step: u64, step: i64) -> usize {
+    let mut at = 0;
+    for number in [zigzag(id_step as i64), zigzag(step)] {
+        let mut rest = number;
+        while rest >= 0x80 {
+            room[1 + at] = rest as u8 | 0x80;
+            rest >>= 7;
+            at += 1;
+        }
+        room[1 + at] = rest as u8;
+        at += 1;
+    }
+    at
 }
 
 /// Returns the scale and integer of a value, and the scale to try first for the next one of its series.

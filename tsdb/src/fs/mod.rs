@@ -21,7 +21,7 @@ mod ulid;
 
 pub use disk::{DiskFs, IoMode};
 pub use mapped::MappedFile;
-pub(crate) use replace::{remove_tree, replace, sweep_tmp};
+pub(crate) use replace::{remove_tree, replace, replace_by, sweep_tmp};
 #[cfg(any(test, feature = "testing"))]
 pub use sim::{CrashChoice, Fault, FaultKind, FaultRepeat, SimFs};
 pub use ulid::Ulid;

@@ -4,15 +4,24 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Fs;
 use super::names::TMP;
+use super::{AppendFile, Fs};
 
 /// Makes `bytes` the content of `path`: afterwards, and after any crash, the file has its old content or all of the new.
 ///
 /// Durable when it returns. After an error the file has the old content, or the new one without being durable.
 pub(crate) fn replace(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_by(fs, path, |file| file.append(bytes))
+}
+
+/// Makes what `write` appends the content of `path`, as [`replace`] does it.
+pub(crate) fn replace_by(
+    fs: &dyn Fs,
+    path: &Path,
+    write: impl FnOnce(&mut dyn AppendFile) -> io::Result<()>,
+) -> io::Result<()> {
     let tmp = tmp_path(path);
-    let written = write_new(fs, &tmp, bytes).and_then(|()| fs.rename(&tmp, path));
+    let written = write_new(fs, &tmp, write).and_then(|()| fs.rename(&tmp, path));
     if let Err(error) = written {
         // The first error is the one to report. A leftover takes room until the next call or sweep and harms nobody.
         drop(fs.remove_file(&tmp));
@@ -54,7 +63,11 @@ pub(crate) fn remove_tree(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     fs.remove_dir(dir)
 }
 
-fn write_new(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_new(
+    fs: &dyn Fs,
+    path: &Path,
+    write: impl FnOnce(&mut dyn AppendFile) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = match fs.create(path) {
         // Left by a crash or by a replacement that failed.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -63,7 +76,7 @@ fn write_new(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
         }
         created => created?,
     };
-    file.append(bytes)?;
+    write(&mut *file)?;
     file.sync()
 }
 

@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 use super::group::{Group, RowFault, Sealer};
 use super::layout::Layout;
 use super::lone::LoneCursor;
+use super::recent::NotedSamples;
 use super::tombstones::Deleted;
 use super::{GroupState, Head};
 
@@ -121,14 +122,15 @@ impl Head {
         }
     }
 
-    /// Hides lone samples that a commit is about to add from those who read the head as it was before.
+    /// Hides lone samples that a commit is about to add from those who read the head as it was before. Takes the samples,
+    /// shares them, and leaves memory for others.
     pub(crate) fn hide_lone(
         &self,
         sequence: u64,
-        samples: impl ExactSizeIterator<Item = (u32, Timestamp)>,
-    ) {
+        samples: &mut Vec<(u32, Timestamp)>,
+    ) -> Arc<NotedSamples> {
         let oldest = self.readers.oldest(|| self.publisher.published());
-        self.recent.note(sequence, samples, oldest);
+        self.recent.note(sequence, samples, oldest)
     }
 
     /// Takes tombstones up. Chunks of lone samples end here: each lies before a tombstone or behind it as a whole.

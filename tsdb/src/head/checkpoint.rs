@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
 use crate::error::{Error, Result};
 use crate::frame::{DeletedRange, read_tombstones, write_tombstones};
-use crate::fs::{self, Fs, names};
+use crate::fs::{self, AppendFile, Fs, names};
 use crate::piece::{Content, PieceHeader};
 
 use super::Head;
@@ -20,9 +20,6 @@ use super::tombstones::Deleted;
 
 const MAGIC: &[u8; 8] = b"TSDBCKP1";
 const LONE_MAGIC: &[u8; 8] = b"TSDBLON1";
-
-/// Bytes after which a page of a lone file is closed.
-const LONE_PAGE_BYTES: usize = 64 * 1024;
 
 /// What a restart begins with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -396,13 +393,17 @@ impl Head {
         // Before their lengths are taken: what is in a piece is not in the lone file.
         self.spill_lone()?;
         let piece_files = self.pieces.lengths();
-        let lone = self.encode_lone();
+        let lone = self.lone.mark();
         let tombstones = self.tombstones_by_sequence(sequence);
         let boundary = self.boundary();
         drop(structure);
-        if let Some(lone) = &lone {
+        if let Some(through) = lone {
             let path = dir.join(names::HEAD).join(names::lone(lone_file));
-            fs::replace(fs, &path, lone).map_err(|error| Error::io("write", &path, error))?;
+            let written = fs::replace_by(fs, &path, |file| self.write_lone(through, file));
+            if let Err(error) = written {
+                self.lone.unmark();
+                return Err(Error::io("write", &path, error));
+            }
         }
         Ok(Checkpoint {
             sequence,
@@ -447,29 +448,21 @@ impl Head {
         Ok(())
     }
 
-    /// Returns the lone samples as a file, or `None` if there are none.
-    fn encode_lone(&self) -> Option<Vec<u8>> {
-        let mut file = LONE_MAGIC.to_vec();
-        file.extend_from_slice(&self.lone.newest_sequence().to_le_bytes());
-        seal(&mut file, 0);
-        let header_bytes = file.len();
-        let mut page = Vec::new();
-        let close = |page: &mut Vec<u8>, file: &mut Vec<u8>| {
-            if !page.is_empty() {
-                file.extend_from_slice(&(page.len() as u32).to_le_bytes());
-                file.extend_from_slice(&crc32(page).to_le_bytes());
-                file.append(page);
-            }
-        };
-        let slots = self.slots.read();
-        self.lone.for_each(|slot, series| {
-            series.write(slots.get(slot).id, &mut page);
-            if page.len() >= LONE_PAGE_BYTES {
-                close(&mut page, &mut file);
-            }
-        });
-        close(&mut page, &mut file);
-        (file.len() > header_bytes).then_some(file)
+    /// Writes the lone file: what the store has marked, which has samples up to the sequence `through`. Commits go on
+    /// meanwhile.
+    fn write_lone(&self, through: u64, file: &mut dyn AppendFile) -> std::io::Result<()> {
+        let mut bytes = LONE_MAGIC.to_vec();
+        bytes.extend_from_slice(&through.to_le_bytes());
+        seal(&mut bytes, 0);
+        file.append(&bytes)?;
+        let id_of = |slot| self.slots.read().get(slot).id;
+        self.lone.write_snapshot(id_of, |page| {
+            bytes.clear();
+            bytes.extend_from_slice(&(page.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(&crc32(page).to_le_bytes());
+            bytes.extend_from_slice(page);
+            file.append(&bytes)
+        })
     }
 
     fn tombstones_by_sequence(&self, through: u64) -> Vec<(u64, Vec<DeletedRange>)> {

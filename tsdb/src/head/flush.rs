@@ -408,7 +408,8 @@ mod tests {
     /// Adds a lone sample to each series, as a commit does.
     fn commit(head: &Head, slots: &[u32], sequence: u64) {
         let timestamp = sequence as i64 * 1000;
-        head.hide_lone(sequence, slots.iter().map(|&slot| (slot, timestamp)));
+        let places = slots.iter().map(|&slot| (slot, timestamp));
+        head.hide_lone(sequence, &mut places.collect());
         let mut cursor = head.lone.cursor();
         for &slot in slots {
             cursor.push(slot, timestamp, 1.0, sequence);

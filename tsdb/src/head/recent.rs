@@ -62,6 +62,8 @@ pub(crate) struct RecentCommits {
 #[derive(Debug, Default)]
 struct Commits {
     notes: VecDeque<Note>,
+    /// Memory of a note that was dropped, for the next one.
+    spare: Vec<(u32, Timestamp)>,
     /// Notes that were dropped, so that readers can count on.
     dropped: u64,
 }
@@ -69,37 +71,65 @@ struct Commits {
 #[derive(Debug, Clone)]
 struct Note {
     sequence: u64,
-    samples: Arc<[(u32, Timestamp)]>,
+    samples: Arc<NotedSamples>,
+}
+
+/// The lone samples of one commit, shared by the note of them and by who adds them.
+#[derive(Debug)]
+pub(crate) struct NotedSamples {
+    /// Slots and timestamps.
+    pub(crate) places: Vec<(u32, Timestamp)>,
 }
 
 impl RecentCommits {
     /// Notes the lone samples of a commit that is about to add them; forgets commits that all see who read from
-    /// `oldest` on.
+    /// `oldest` on. Takes the samples and leaves memory for others.
     pub(crate) fn note(
         &self,
         sequence: u64,
-        samples: impl ExactSizeIterator<Item = (u32, Timestamp)>,
+        samples: &mut Vec<(u32, Timestamp)>,
         oldest: u64,
-    ) {
-        let samples = samples.collect();
+    ) -> Arc<NotedSamples> {
         let mut commits = self.commits.lock();
+        let spare = std::mem::take(&mut commits.spare);
+        let samples = Arc::new(NotedSamples {
+            places: std::mem::replace(samples, spare),
+        });
         while commits
             .notes
             .front()
             .is_some_and(|note| note.sequence <= oldest)
         {
-            commits.notes.pop_front();
+            let dropped = commits.notes.pop_front();
             commits.dropped += 1;
+            if let Some(samples) = dropped.and_then(|note| Arc::into_inner(note.samples))
+                && samples.places.capacity() <= SPARE_SAMPLES_MAX
+            {
+                commits.spare = samples.places;
+                commits.spare.clear();
+            }
         }
-        commits.notes.push_back(Note { sequence, samples });
+        commits.notes.push_back(Note {
+            sequence,
+            samples: Arc::clone(&samples),
+        });
+        samples
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let commits = self.commits.lock();
-        let samples: usize = commits.notes.iter().map(|note| note.samples.len()).sum();
-        samples * size_of::<(u32, Timestamp)>() + commits.notes.capacity() * size_of::<Note>()
+        let samples: usize = commits
+            .notes
+            .iter()
+            .map(|note| note.samples.places.capacity())
+            .sum();
+        (samples + commits.spare.capacity()) * size_of::<(u32, Timestamp)>()
+            + commits.notes.capacity() * size_of::<Note>()
     }
 }
+
+/// One large commit must not hold its memory for ever.
+const SPARE_SAMPLES_MAX: usize = 16 * 1024;
 
 /// A lone sample that a reader must not see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +168,7 @@ impl Hidden {
                 .collect()
         };
         for note in notes {
-            for &(slot, timestamp) in &*note.samples {
+            for &(slot, timestamp) in &note.samples.places {
                 self.by_slot.entry(slot).or_default().push(HiddenSample {
                     timestamp,
                     sequence: note.sequence,
@@ -177,17 +207,17 @@ mod tests {
     fn notes_stay_while_an_older_reader_lives() {
         let (readers, recent) = (Readers::default(), RecentCommits::default());
         let early = readers.enter(|| 4);
-        recent.note(5, [(7, 50)].into_iter(), readers.oldest(|| 4));
+        recent.note(5, &mut vec![(7, 50)], readers.oldest(|| 4));
         let late = readers.enter(|| 5);
-        recent.note(6, [(7, 60), (8, 60)].into_iter(), readers.oldest(|| 5));
+        recent.note(6, &mut vec![(7, 60), (8, 60)], readers.oldest(|| 5));
         assert_eq!(hidden(&recent, early), [50, 60]);
         assert_eq!(hidden(&recent, late), [60]);
         readers.leave(early);
-        recent.note(7, [(7, 70)].into_iter(), readers.oldest(|| 6));
+        recent.note(7, &mut vec![(7, 70)], readers.oldest(|| 6));
         assert_eq!(hidden(&recent, late), [60, 70]);
         assert_eq!(hidden(&recent, 0), [60, 70], "the note of 5 is dropped");
         readers.leave(late);
-        recent.note(8, [(7, 80)].into_iter(), readers.oldest(|| 7));
+        recent.note(8, &mut vec![(7, 80)], readers.oldest(|| 7));
         assert_eq!(hidden(&recent, 7), [80]);
     }
 
@@ -195,10 +225,10 @@ mod tests {
     fn reader_takes_each_note_once() {
         let recent = RecentCommits::default();
         let mut hidden = Hidden::default();
-        recent.note(5, [(7, 50)].into_iter(), 4);
+        recent.note(5, &mut vec![(7, 50)], 4);
         hidden.update(&recent, 4);
         hidden.update(&recent, 4);
-        recent.note(6, [(7, 60)].into_iter(), 4);
+        recent.note(6, &mut vec![(7, 60)], 4);
         hidden.update(&recent, 4);
         assert_eq!(times(&hidden), [50, 60]);
         assert!(hidden.of(7)[1].is_at(60, 6));

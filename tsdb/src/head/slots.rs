@@ -80,6 +80,14 @@ impl Slots {
         (slot != NONE).then_some(slot)
     }
 
+    /// Returns the slot of a series that has no home and is defined in the log, and its newest id.
+    #[inline]
+    pub(crate) fn find_alone(&self, id: u64) -> Option<(u32, u64)> {
+        let slot = self.find(id)?;
+        let known = self.slots.get(slot as usize)?;
+        (known.group == NONE && known.is_defined).then_some((slot, known.id))
+    }
+
     /// Returns what is known of a slot.
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> Slot {

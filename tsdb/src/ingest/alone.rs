@@ -11,7 +11,7 @@
 
 use crate::error::Result;
 use crate::frame::LoneEncoder;
-use crate::head::{Head, LoneSeries};
+use crate::head::{Head, LoneStore};
 use crate::limits::GROUP_SERIES_MIN;
 use crate::time::Timestamp;
 use crate::wal::Appended;
@@ -25,7 +25,12 @@ pub(super) struct AloneScratch {
     /// Tells this committer's announcements from those of others.
     token: u32,
     encoder: LoneEncoder,
-    samples: Vec<LonePlace>,
+    /// Slot and timestamp of each sample.
+    places: Vec<(u32, Timestamp)>,
+    /// What is written for the slots.
+    ids: Vec<u64>,
+    /// Newest of the series before the samples were announced.
+    before: Vec<Timestamp>,
 }
 
 impl AloneScratch {
@@ -33,20 +38,11 @@ impl AloneScratch {
         Self {
             token: head.lone.next_token(),
             encoder: LoneEncoder::default(),
-            samples: Vec::new(),
+            places: Vec::new(),
+            ids: Vec::new(),
+            before: Vec::new(),
         }
     }
-}
-
-/// What is remembered of a staged sample.
-#[derive(Debug, Clone, Copy)]
-struct LonePlace {
-    slot: u32,
-    /// For the next sample of the series.
-    scale_hint: u8,
-    id: u64,
-    /// Newest of the series before this sample was announced.
-    before: Timestamp,
 }
 
 impl Committer {
@@ -59,34 +55,35 @@ impl Committer {
             return Ok(None);
         }
         let _structure = self.head.structure.read();
-        if !find(&self.head, staged, &mut self.alone.samples) {
+        let scratch = &mut self.alone;
+        if !find(&self.head, staged, scratch) {
             return Ok(None);
         }
         // Read under the lock: the boundary cannot pass samples that are not applied yet.
         let boundary = self.head.boundary();
-        let Some((oldest, newest)) = announce(&self.head, staged, boundary, &mut self.alone) else {
+        let Some((oldest, newest)) = announce(&self.head, staged, boundary, scratch) else {
             return Ok(None);
         };
         self.frame.clear();
-        self.alone.encoder.put(self.frame.out());
+        scratch.encoder.put(self.frame.out());
         let sequence = loop {
             match self.wal.append(&mut self.frame, self.wal.segment(), 0) {
                 Ok(Appended::Written { sequence }) => break sequence,
                 Ok(Appended::Rotated { .. }) => {}
                 Err(error) => {
-                    take_back(&self.head, &self.alone.samples, self.alone.token);
+                    take_back(&self.head, scratch);
                     return Err(error);
                 }
             }
         };
-        let timestamps = staged.samples().map(|(_, timestamp, _)| timestamp);
-        let slots = self.alone.samples.iter().map(|sample| sample.slot);
-        self.head.hide_lone(sequence, slots.zip(timestamps));
+        let noted = self.head.hide_lone(sequence, &mut scratch.places);
         let mut cursor = self.head.lone.cursor();
-        for (place, (_, timestamp, value)) in self.alone.samples.iter().zip(staged.samples()) {
-            let series = cursor.push(place.slot, timestamp, value, sequence);
-            series.set_scale_hint(place.scale_hint);
-            series.settle(self.alone.token);
+        let mut values = staged.values.as_slice();
+        for run in runs(&noted.places) {
+            let (own, rest) = values.split_at(run.len());
+            let mut page = cursor.page(run[0].0);
+            page.push(run, own, sequence, scratch.token);
+            values = rest;
         }
         drop(cursor);
         self.head.note_time(oldest);
@@ -101,21 +98,19 @@ impl Committer {
 }
 
 /// Finds the series of all samples; answers `false` if one is unknown, has a home, or is not in the log yet.
-fn find(head: &Head, staged: &Staged, places: &mut Vec<LonePlace>) -> bool {
-    places.clear();
+fn find(head: &Head, staged: &Staged, scratch: &mut AloneScratch) -> bool {
+    scratch.places.clear();
+    scratch.ids.clear();
     let slots = head.slots.read();
-    places.extend(staged.ids.iter().map_while(|&id| {
-        let slot = slots.find(id)?;
-        let known = slots.get(slot);
+    for (id, timestamp, _) in staged.samples() {
         // An older id of the series leads to the same slot; what is written names the newest.
-        (known.home().is_none() && known.is_defined).then_some(LonePlace {
-            slot,
-            scale_hint: 0,
-            id: known.id,
-            before: i64::MIN,
-        })
-    }));
-    places.len() == staged.len()
+        let Some((slot, id)) = slots.find_alone(id) else {
+            return false;
+        };
+        scratch.places.push((slot, timestamp));
+        scratch.ids.push(id);
+    }
+    true
 }
 
 /// Announces and encodes all samples and returns their oldest and newest timestamp; announces none if one is not in
@@ -129,36 +124,45 @@ fn announce(
     let mut cursor = head.lone.cursor();
     let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
     scratch.encoder.clear();
-    for (index, (_, timestamp, value)) in staged.samples().enumerate() {
-        let place = &mut scratch.samples[index];
-        let series: &mut LoneSeries = cursor.series(place.slot);
-        let announced = if timestamp >= boundary {
-            series.reserve(timestamp, scratch.token)
-        } else {
-            None
-        };
-        let Some(before) = announced else {
-            drop(cursor);
-            take_back(head, &scratch.samples[..index], scratch.token);
-            return None;
-        };
-        place.before = before;
-        place.scale_hint = scratch
-            .encoder
-            .push(place.id, timestamp, value, series.scale_hint());
-        oldest = oldest.min(timestamp);
-        newest = newest.max(timestamp);
+    scratch.before.clear();
+    let mut samples = scratch.ids.iter().zip(&staged.values);
+    for run in runs(&scratch.places) {
+        let mut page = cursor.page(run[0].0);
+        for (&(slot, timestamp), (&id, &value)) in run.iter().zip(&mut samples) {
+            let front = page.front(slot);
+            let announced = if timestamp >= boundary {
+                front.reserve(timestamp, scratch.token)
+            } else {
+                None
+            };
+            let Some(before) = announced else {
+                drop(cursor);
+                take_back(head, scratch);
+                return None;
+            };
+            scratch.before.push(before);
+            // Whatever becomes of the commit, it is no more than a hint.
+            front.scale_hint = scratch.encoder.push(id, timestamp, value, front.scale_hint);
+            oldest = oldest.min(timestamp);
+            newest = newest.max(timestamp);
+        }
     }
     Some((oldest, newest))
 }
 
 /// Takes announcements back, the latest first: a series may stand here several times.
-fn take_back(head: &Head, places: &[LonePlace], token: u32) {
+fn take_back(head: &Head, scratch: &AloneScratch) {
     let mut cursor = head.lone.cursor();
-    for place in places.iter().rev() {
-        cursor.series(place.slot).release(place.before);
+    let announced = scratch.places.iter().zip(&scratch.before);
+    for (&(slot, _), &before) in announced.clone().rev() {
+        cursor.page(slot).front(slot).release(before);
     }
-    for place in places {
-        cursor.series(place.slot).settle(token);
+    for (&(slot, _), _) in announced {
+        cursor.page(slot).front(slot).settle(scratch.token);
     }
+}
+
+/// Splits samples into runs whose series lie in one page.
+fn runs(places: &[(u32, Timestamp)]) -> impl Iterator<Item = &[(u32, Timestamp)]> {
+    places.chunk_by(|a, b| LoneStore::page_of(a.0) == LoneStore::page_of(b.0))
 }

@@ -461,10 +461,8 @@ impl Committer {
         head.note_defined(plan.undefined.iter().copied());
         if !plan.alone.is_empty() {
             let samples = plan.alone.iter();
-            head.hide_lone(
-                sequence,
-                samples.map(|(slot, sample)| (*slot, sample.timestamp)),
-            );
+            let samples = samples.map(|(slot, sample)| (*slot, sample.timestamp));
+            head.hide_lone(sequence, &mut samples.collect());
         }
         let mut cursor = head.lone.cursor();
         for &(slot, sample) in &plan.alone {

@@ -11,6 +11,10 @@ pub(crate) struct Staged {
     pub(super) ids: Vec<u64>,
     pub(super) values: Vec<f64>,
     runs: Vec<Run>,
+    /// The longest of the runs that have ended.
+    run_max: usize,
+    /// Whether a run is older than the one before.
+    are_runs_unordered: bool,
     /// The scraped target all samples belong to, if the caller said so.
     pub(super) target: Option<Arc<TargetGroup>>,
 }
@@ -71,16 +75,15 @@ impl Staged {
 
     #[inline]
     fn begin(&mut self, timestamp: Timestamp) {
-        if self
-            .runs
-            .last()
-            .is_none_or(|run| run.timestamp != timestamp)
-        {
-            self.runs.push(Run {
-                timestamp,
-                start: self.ids.len(),
-            });
+        let start = self.ids.len();
+        if let Some(last) = self.runs.last() {
+            if last.timestamp == timestamp {
+                return;
+            }
+            self.run_max = self.run_max.max(start - last.start);
+            self.are_runs_unordered |= timestamp < last.timestamp;
         }
+        self.runs.push(Run { timestamp, start });
     }
 
     pub(crate) fn set_target(&mut self, target: Arc<TargetGroup>) {
@@ -99,6 +102,8 @@ impl Staged {
         self.ids.clear();
         self.values.clear();
         self.runs.clear();
+        self.run_max = 0;
+        self.are_runs_unordered = false;
         self.target = None;
     }
 
@@ -118,19 +123,20 @@ impl Staged {
 
     /// Tells whether `count` samples or more share a timestamp.
     pub(super) fn shares_timestamp(&self, count: usize) -> bool {
+        let open = self.runs.last().map_or(0, |run| self.ids.len() - run.start);
+        if self.run_max.max(open) >= count {
+            return true;
+        }
+        if !self.are_runs_unordered {
+            return false;
+        }
         let ends = self.runs.iter().skip(1).map(|run| run.start);
-        let lengths = self
+        let mut lengths: Vec<(Timestamp, usize)> = self
             .runs
             .iter()
             .zip(ends.chain([self.ids.len()]))
-            .map(|(run, end)| (run.timestamp, end - run.start));
-        if lengths.clone().any(|(_, length)| length >= count) {
-            return true;
-        }
-        if self.runs.is_sorted_by(|a, b| a.timestamp < b.timestamp) {
-            return false;
-        }
-        let mut lengths: Vec<(Timestamp, usize)> = lengths.collect();
+            .map(|(run, end)| (run.timestamp, end - run.start))
+            .collect();
         lengths.sort_unstable();
         lengths
             .chunk_by(|a, b| a.0 == b.0)

@@ -1,101 +1,77 @@
 //! Bits, most significant first, written to and read from bytes.
 
-/// Appends bits to bytes.
+/// The end of a stream of bits, less than a word of them: whole words go to whoever appends.
 ///
-/// The newest bits stay in a word beside the length of the bytes: a chunk takes two or three bytes a sample, so the
-/// memory behind most samples is not touched at all.
-#[derive(Debug, Clone)]
-pub(super) struct BitWriter {
-    /// Whole words, most significant byte first.
-    bytes: Vec<u8>,
-    /// Bits behind those, from the most significant on; the others are zero.
+/// A chunk takes two or three bytes a sample, so the memory behind most samples is not touched at all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BitTail {
+    /// At most 63 bits from the most significant on, then a one, then zeros.
     word: u64,
-    /// How many, at most 63.
-    used: u8,
 }
 
-impl BitWriter {
+impl BitTail {
     pub(super) const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            word: 0,
-            used: 0,
-        }
+        Self { word: 1 << 63 }
     }
 
-    /// Goes on behind the first `len_bits` bits of `bytes`; what follows them must be zero.
-    pub(super) fn resume(bytes: &[u8], len_bits: usize) -> Self {
+    /// Splits the first `len_bits` bits of `bytes` into whole words and the tail behind them; what follows those bits
+    /// must be zero.
+    pub(super) fn split(bytes: &[u8], len_bits: usize) -> (&[u8], Self) {
         let whole = len_bits / 64 * 8;
         let mut word = [0; 8];
         let rest = bytes.get(whole..len_bits.div_ceil(8)).unwrap_or_default();
         for (to, &from) in word.iter_mut().zip(rest) {
             *to = from;
         }
-        Self {
-            bytes: bytes[..whole].to_vec(),
-            word: u64::from_be_bytes(word),
-            used: (len_bits % 64) as u8,
-        }
+        let tail = Self {
+            word: u64::from_be_bytes(word) | 1 << (63 - len_bits % 64),
+        };
+        (&bytes[..whole], tail)
+    }
+
+    #[inline(always)]
+    fn used(self) -> u32 {
+        63 - self.word.trailing_zeros()
+    }
+
+    /// Returns the bits without the one behind them.
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        self.word & (self.word - 1)
     }
 
     /// Appends the low `count` bits of `bits`, 1 to 64; the others must be zero.
     #[inline(always)]
-    pub(super) fn put(&mut self, bits: u64, count: u32) {
-        let room = 64 - u32::from(self.used);
+    pub(super) fn put(&mut self, bits: u64, count: u32, words: &mut impl FnMut(u64)) {
+        let room = 64 - self.used();
+        // If all 64 bits are taken the highest is in the word that is full.
+        let marked = bits << 1 | 1;
         if count < room {
-            self.word |= bits << (room - count);
-            self.used += count as u8;
+            self.word = self.bits() | marked << (room - count - 1);
         } else {
             let left = count - room;
-            self.push_word(self.word | bits >> left);
-            // Two shifts, because one by 64 is none.
-            self.word = bits << 1 << (63 - left);
-            self.used = left as u8;
+            words(self.bits() | bits >> left);
+            self.word = marked << (63 - left);
         }
     }
 
     /// Appends whole bytes.
-    pub(super) fn put_bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn put_bytes(&mut self, bytes: &[u8], words: &mut impl FnMut(u64)) {
         for &byte in bytes {
-            self.put(u64::from(byte), 8);
+            self.put(u64::from(byte), 8, words);
         }
-    }
-
-    #[inline]
-    fn push_word(&mut self, word: u64) {
-        if self.bytes.len() == self.bytes.capacity() {
-            self.grow();
-        }
-        self.bytes.extend_from_slice(&word.to_be_bytes());
-    }
-
-    /// An open chunk sits in memory once per series: small steps waste little where the doubling of `Vec` would waste a
-    /// third, and chunks of the usual length grow four times.
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) {
-        let step = self.bytes.len().clamp(GROWTH_MIN, GROWTH_MAX);
-        self.bytes.reserve_exact(step);
     }
 
     /// Returns how many bytes the bits take, the last one padded with zeros.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len() + usize::from(self.used).div_ceil(8)
+        self.used().div_ceil(8) as usize
     }
 
     /// Appends the bits to `out`, the last byte padded with zeros.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes);
-        out.extend_from_slice(&self.word.to_be_bytes()[..usize::from(self.used).div_ceil(8)]);
-    }
-
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+        out.extend_from_slice(&self.bits().to_be_bytes()[..self.len()]);
     }
 }
-
-const GROWTH_MIN: usize = 40;
-const GROWTH_MAX: usize = 80;
 
 /// Reads bits from bytes by their position. Reading past the end gives zeros; [`BitReader::is_overrun`] tells
 /// afterwards, so that a sample needs one check instead of one per field.
@@ -194,14 +170,13 @@ mod tests {
         for offset in 1..=16 {
             for width in 1..=64 {
                 let bits = 0xdead_beef_0bad_cafe >> (64 - width);
-                let mut writer = BitWriter::new();
-                writer.put(1, offset);
-                writer.put(bits, width);
-                writer.put(1, 1);
+                let (mut tail, mut bytes) = (BitTail::new(), Vec::new());
+                let mut words = |word: u64| bytes.extend_from_slice(&word.to_be_bytes());
+                tail.put(1, offset, &mut words);
+                tail.put(bits, width, &mut words);
+                tail.put(1, 1, &mut words);
 
-                let mut bytes = Vec::new();
-                writer.write(&mut bytes);
-                assert_eq!(bytes.len(), writer.len());
+                tail.write(&mut bytes);
                 let mut reader = BitReader::new(&bytes, 0);
                 assert_eq!(reader.take(offset), 1);
                 assert_eq!(reader.take(width), bits);
@@ -226,14 +201,5 @@ mod tests {
         assert_eq!(BitReader::new(&[0, 0b0001_0000], 0).take_zero_pairs(100), 5);
         assert_eq!(BitReader::new(&[0; 3], 0).take_zero_pairs(7), 7);
         assert_eq!(BitReader::new(&[0; 30], 0).take_zero_pairs(100), 32);
-    }
-
-    #[test]
-    fn open_chunk_grows_in_small_steps() {
-        let mut writer = BitWriter::new();
-        for _ in 0..10_000 {
-            writer.put(0x1ff, 9);
-            assert!(writer.heap_bytes() <= writer.len() + GROWTH_MAX);
-        }
     }
 }

@@ -2,9 +2,11 @@
 
 mod appender;
 mod bits;
+mod encoder;
 mod reader;
 #[cfg(test)]
 mod tests;
 
-pub use appender::{Appender, SAMPLES_MAX};
+pub use appender::Appender;
+pub use encoder::{Encoder, SAMPLES_MAX};
 pub use reader::{Iter, decode};

@@ -4,8 +4,8 @@ use crate::encoding::{ByteReader, Malformed};
 use crate::sample::{Sample, Samples};
 use crate::time::Timestamp;
 
-use super::appender::COUNT_BYTES;
 use super::bits::BitReader;
+use super::encoder::COUNT_BYTES;
 
 /// Appends all samples of the chunk to `out`, which stays as it was if the chunk is damaged.
 pub fn decode(bytes: &[u8], out: &mut Samples) -> Result<(), Malformed> {

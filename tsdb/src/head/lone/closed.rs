@@ -11,6 +11,7 @@ use crate::time::{TimeRange, Timestamp};
 
 use super::LoneStore;
 use super::series::in_memory;
+use super::stream::Stream;
 use crate::head::layout::Layout;
 use crate::head::piece_files::{Piece, PieceFiles};
 
@@ -118,30 +119,32 @@ impl LoneStore {
     }
 
     fn collect_unspilled(&self, slot: u32, id: u64, boundary: Timestamp, out: &mut Vec<Spilled>) {
-        let stripe = self.stripe(slot);
-        let Some(series) = stripe.page(slot).and_then(|page| page.get(slot)) else {
-            return;
-        };
-        for chunk in series.closed() {
-            let ChunkPlace::Memory(bytes) = &chunk.place else {
-                continue;
-            };
-            if TimeRange::aligned(chunk.first, self.range_ms).end <= boundary {
-                continue;
+        self.with_page(slot, |page, blocks| {
+            for chunk in page
+                .get(slot, blocks)
+                .iter()
+                .flat_map(|series| series.stream.closed())
+            {
+                let ChunkPlace::Memory(bytes) = &chunk.place else {
+                    continue;
+                };
+                if TimeRange::aligned(chunk.first, self.range_ms).end <= boundary {
+                    continue;
+                }
+                out.push(Spilled {
+                    slot,
+                    bytes: Arc::clone(bytes),
+                    chunk: PieceChunk {
+                        id,
+                        first: chunk.first,
+                        last: chunk.last,
+                        last_sequence: chunk.last_sequence,
+                        offset: 0,
+                        len: bytes.len() as u32,
+                    },
+                });
             }
-            out.push(Spilled {
-                slot,
-                bytes: Arc::clone(bytes),
-                chunk: PieceChunk {
-                    id,
-                    first: chunk.first,
-                    last: chunk.last,
-                    last_sequence: chunk.last_sequence,
-                    offset: 0,
-                    len: bytes.len() as u32,
-                },
-            });
-        }
+        });
     }
 
     fn spill_range(
@@ -174,15 +177,13 @@ impl LoneStore {
 
     /// Puts the stored chunk in the place of the one in memory, if that is still there.
     fn replace(&self, spilled: &Spilled, stored: ClosedChunk) {
-        let mut stripe = self.stripe(spilled.slot);
-        let page = stripe.page_mut(spilled.slot);
-        let Some(series) = page.and_then(|page| page.get_mut(spilled.slot)) else {
-            return;
-        };
         let is_it = |chunk: &&mut ClosedChunk| matches!(&chunk.place, ChunkPlace::Memory(bytes) if Arc::ptr_eq(bytes, &spilled.bytes));
-        if let Some(chunk) = series.closed_mut().iter_mut().find(is_it) {
-            *chunk = stored;
-        }
+        self.with_page(spilled.slot, |page, _| {
+            let chunks = page.stream_mut(spilled.slot).map(Stream::closed_mut);
+            if let Some(chunk) = chunks.and_then(|chunks| chunks.iter_mut().find(is_it)) {
+                *chunk = stored;
+            }
+        });
     }
 
     /// Returns the pieces that chunks are in, each once.
@@ -191,6 +192,7 @@ impl LoneStore {
         self.for_each(|_, series| {
             pieces.extend(
                 series
+                    .stream
                     .closed()
                     .iter()
                     .filter_map(|chunk| match &chunk.place {
@@ -206,8 +208,8 @@ impl LoneStore {
 
     /// Leads all chunks of a piece to its copy.
     pub(crate) fn replace_piece(&self, old: &Arc<Piece>, new: &Arc<Piece>) {
-        self.for_each_mut(|series| {
-            for chunk in series.closed_mut() {
+        self.for_each_page(|_, page, _| {
+            for chunk in page.streams_mut().iter_mut().flat_map(Stream::closed_mut) {
                 if let ChunkPlace::Piece { piece, .. } = &mut chunk.place
                     && Arc::ptr_eq(piece, old)
                 {

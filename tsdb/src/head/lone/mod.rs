@@ -2,26 +2,42 @@
 //!
 //! 1. Series lie in pages by slot, so a commit finds them without hashing, and series that were created together lie
 //!    together. Pages belong to stripes, each with a lock: readers of some series do not wait for writers of others.
-//! 2. A commit reserves the times it brings ([`LoneSeries::reserve`]), writes its frame, and adds its samples
-//!    ([`LoneSeries::push`]); no lock is held in between.
-//! 3. In order, samples go to an open Gorilla chunk; what is older than its newest sample goes to a short sorted buffer
+//! 2. A commit announces the times it brings ([`Front::reserve`](front::Front::reserve)), writes its frame, and adds its samples
+//!    ([`LonePage::push`](cursor::LonePage::push)); no lock is held in between.
+//! 3. Samples gather in their page and go to their series several at a time. Whoever looks at anything but a front has
+//!    them go there first, so nobody else sees that they gather.
+//! 4. In order, samples go to an open Gorilla chunk; what is older than its newest sample goes to a short sorted buffer
 //!    that becomes a chunk when it is full. No chunk crosses a boundary of the block range, so a flush drops whole chunks.
-//! 4. Closed chunks are written to piece files, many together ([`LoneStore::spill`]); a checkpoint stores what is open.
+//! 5. Closed chunks are written to piece files, many together ([`LoneStore::spill`]); a checkpoint stores what is open. It
+//!    marks a moment while no commit goes on, and copies pages afterwards; whoever changes one before copies it first.
 //!
 //! A timestamp stands once in a series: whoever adds a sample has looked first. A deletion ends all chunks of its series,
-//! so that the newest sequence of a chunk tells whether its samples came before the deletion.
+//! so that the sequence of a chunk tells whether its samples came before the deletion. That sequence is at least the one
+//! of the chunk's newest sample, and below that of the deletion that ended it.
 
+mod blocks;
 mod closed;
+mod cursor;
+mod front;
+mod page;
+mod pending;
 mod series;
+mod snapshot;
 mod stored;
+mod stream;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::time::{TimeRange, Timestamp};
 
+use blocks::Blocks;
 pub(crate) use closed::ClosedChunk;
+pub(crate) use cursor::LoneCursor;
+use cursor::LonePage;
+pub(crate) use page::LoneView;
+use page::Page;
 pub(crate) use series::LoneSeries;
 
 /// More stripes than threads that write, so that they seldom meet.
@@ -32,9 +48,6 @@ const PAGE: usize = 1024;
 
 /// Series that are looked at to tell whether all are blank, some microseconds.
 const BLANK_SERIES_MAX: usize = 1024;
-
-/// No series of the page has this place.
-const NO_PLACE: u16 = u16::MAX;
 
 /// All lone samples.
 #[derive(Debug)]
@@ -52,98 +65,10 @@ pub(crate) struct LoneStore {
 }
 
 /// Every [`STRIPES`]th page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stripe {
     pages: Vec<Option<Box<Page>>>,
-}
-
-/// The series of a run of slots.
-#[derive(Debug)]
-struct Page {
-    /// Where in `series` a slot's is: most series are in rows only and take two bytes here.
-    places: [u16; PAGE],
-    series: Vec<LoneSeries>,
-    free: Vec<u16>,
-}
-
-impl Page {
-    fn new() -> Self {
-        Self {
-            places: [NO_PLACE; PAGE],
-            series: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-
-    fn get(&self, slot: u32) -> Option<&LoneSeries> {
-        self.series
-            .get(usize::from(self.places[slot as usize % PAGE]))
-    }
-
-    fn get_mut(&mut self, slot: u32) -> Option<&mut LoneSeries> {
-        self.series
-            .get_mut(usize::from(self.places[slot as usize % PAGE]))
-    }
-
-    #[inline]
-    fn series(&mut self, slot: u32) -> &mut LoneSeries {
-        let mut place = self.places[slot as usize % PAGE];
-        if place == NO_PLACE {
-            place = self.add(slot);
-        }
-        &mut self.series[usize::from(place)]
-    }
-
-    #[cold]
-    fn add(&mut self, slot: u32) -> u16 {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.series.push(LoneSeries::default());
-            (self.series.len() - 1) as u16
-        });
-        self.places[slot as usize % PAGE] = place;
-        place
-    }
-
-    fn remove(&mut self, slot: u32) {
-        let place = std::mem::replace(&mut self.places[slot as usize % PAGE], NO_PLACE);
-        if let Some(series) = self.series.get_mut(usize::from(place)) {
-            *series = LoneSeries::default();
-            self.free.push(place);
-        }
-    }
-
-    fn retain(&mut self, mut keep: impl FnMut(&mut LoneSeries) -> bool) {
-        for at in 0..PAGE as u32 {
-            if self.get_mut(at).is_some_and(|series| !keep(series)) {
-                self.remove(at);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.series.len() == self.free.len()
-    }
-}
-
-impl Stripe {
-    fn page(&self, slot: u32) -> Option<&Page> {
-        self.pages.get(place_of_page(slot))?.as_deref()
-    }
-
-    fn page_mut(&mut self, slot: u32) -> Option<&mut Page> {
-        self.pages.get_mut(place_of_page(slot))?.as_deref_mut()
-    }
-
-    #[inline]
-    fn series(&mut self, slot: u32) -> &mut LoneSeries {
-        let at = place_of_page(slot);
-        if self.pages.len() <= at {
-            self.pages.resize_with(at + 1, || None);
-        }
-        self.pages[at]
-            .get_or_insert_with(|| Box::new(Page::new()))
-            .series(slot)
-    }
+    blocks: Blocks,
 }
 
 fn stripe_of(slot: u32) -> usize {
@@ -154,59 +79,22 @@ fn place_of_page(slot: u32) -> usize {
     slot as usize / PAGE / STRIPES
 }
 
-fn slots_of_page(stripe: usize, at: usize) -> impl Iterator<Item = u32> {
-    let first = (at * STRIPES + stripe) * PAGE;
-    (first..first + PAGE).map(|slot| slot as u32)
-}
-
-/// Goes from series to series and holds the lock of one stripe at a time.
-#[derive(Debug)]
-pub(crate) struct LoneCursor<'a> {
-    store: &'a LoneStore,
-    stripe: usize,
-    guard: Option<MutexGuard<'a, Stripe>>,
-}
-
-impl LoneCursor<'_> {
-    /// Returns the series in a slot; one that has no lone samples begins without any.
-    #[inline]
-    pub(crate) fn series(&mut self, slot: u32) -> &mut LoneSeries {
-        let stripe = stripe_of(slot);
-        if stripe != self.stripe {
-            // Before the next one is locked: whoever holds two may meet somebody who holds them the other way round.
-            self.guard = None;
-            self.stripe = stripe;
-        }
-        let store = self.store;
-        self.guard
-            .get_or_insert_with(|| store.stripes[stripe].lock())
-            .series(slot)
-    }
-
-    /// Adds a sample to the series in a slot, and returns the series.
-    #[inline]
-    pub(crate) fn push(
-        &mut self,
-        slot: u32,
-        timestamp: Timestamp,
-        value: f64,
-        sequence: u64,
-    ) -> &mut LoneSeries {
-        let store = self.store;
-        let series = self.series(slot);
-        let closed = series.push(timestamp, value, sequence, store.range_ms);
-        if closed > 0 {
-            store.note_unspilled(slot, closed);
-        }
-        series
-    }
+/// Returns the first slot of a page.
+fn slot_of_page(stripe: usize, at: usize) -> u32 {
+    ((at * STRIPES + stripe) * PAGE) as u32
 }
 
 impl LoneStore {
     pub(crate) fn new(range_ms: i64) -> Self {
+        let stripe = || {
+            Mutex::new(Stripe {
+                pages: Vec::new(),
+                blocks: Blocks::new(),
+            })
+        };
         Self {
             range_ms,
-            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            stripes: (0..STRIPES).map(|_| stripe()).collect(),
             unspilled: Mutex::default(),
             unspilled_bytes: AtomicUsize::new(0),
             next_token: AtomicU32::new(1),
@@ -214,8 +102,50 @@ impl LoneStore {
         }
     }
 
-    fn stripe(&self, slot: u32) -> MutexGuard<'_, Stripe> {
-        self.stripes[stripe_of(slot)].lock()
+    /// Tells series apart that are in different pages.
+    #[inline]
+    pub(crate) fn page_of(slot: u32) -> u32 {
+        slot / PAGE as u32
+    }
+
+    /// Gives the samples that have gathered in a page to their series.
+    fn drain(&self, first: u32, page: &mut Page, blocks: &mut Blocks) {
+        page.drain(self.range_ms, blocks, &mut |slot, closed| {
+            self.note_unspilled(first + u32::from(slot), closed);
+        });
+    }
+
+    /// Calls `visit` with the page of a slot, drained, if there is one.
+    fn with_page<R>(
+        &self,
+        slot: u32,
+        visit: impl FnOnce(&mut Page, &mut Blocks) -> R,
+    ) -> Option<R> {
+        let (number, at) = (stripe_of(slot), place_of_page(slot));
+        let stripe = &mut *self.stripes[number].lock();
+        let page = stripe.pages.get_mut(at)?.as_mut()?;
+        self.drain(slot_of_page(number, at), page, &mut stripe.blocks);
+        Some(visit(page, &mut stripe.blocks))
+    }
+
+    /// Calls `visit` with each page, drained, and its first slot; a page that is empty afterwards goes.
+    fn for_each_page(&self, mut visit: impl FnMut(u32, &mut Page, &mut Blocks)) {
+        for (number, stripe) in self.stripes.iter().enumerate() {
+            let stripe = &mut *stripe.lock();
+            for at in 0..stripe.pages.len() {
+                if let Some(page) = &mut stripe.pages[at] {
+                    let first = slot_of_page(number, at);
+                    self.drain(first, page, &mut stripe.blocks);
+                    visit(first, page, &mut stripe.blocks);
+                    if page.len() == 0 {
+                        stripe.pages[at] = None;
+                    }
+                }
+            }
+            if stripe.pages.iter().all(Option::is_none) {
+                stripe.blocks = Blocks::new();
+            }
+        }
     }
 
     /// Returns what tells one committer's announcements from another's; never 0.
@@ -224,90 +154,110 @@ impl LoneStore {
         self.next_token.fetch_add(2, Ordering::Relaxed)
     }
 
-    /// Returns a cursor, which holds no lock yet.
-    pub(crate) fn cursor(&self) -> LoneCursor<'_> {
-        LoneCursor {
-            store: self,
-            stripe: 0,
-            guard: None,
-        }
-    }
-
     /// Tells whether certainly no series has a sample in `range`; with many series nobody looks.
     pub(crate) fn is_blank(&self, range: TimeRange) -> bool {
         let mut looked = 0;
-        self.stripes.iter().all(|stripe| {
-            let stripe = stripe.lock();
-            stripe.pages.iter().flatten().all(|page| {
-                looked += page.series.len();
-                looked <= BLANK_SERIES_MAX
-                    && page.series.iter().all(|series| !series.overlaps(range))
+        self.stripes.iter().enumerate().all(|(number, stripe)| {
+            let stripe = &mut *stripe.lock();
+            (0..stripe.pages.len()).all(|at| {
+                let Some(page) = &mut stripe.pages[at] else {
+                    return true;
+                };
+                looked += page.len();
+                if looked > BLANK_SERIES_MAX {
+                    return false;
+                }
+                self.drain(slot_of_page(number, at), page, &mut stripe.blocks);
+                page.streams().iter().all(|stream| {
+                    let mut overlaps = false;
+                    stream.for_each_span(|first, last| {
+                        overlaps |= TimeRange::closed(first, last).overlaps(&range);
+                    });
+                    !overlaps
+                })
             })
         })
     }
 
     /// Returns the timestamp of a series' newest lone sample, or of its newest row in a group it left.
     pub(crate) fn newest(&self, slot: u32) -> Option<Timestamp> {
-        self.stripe(slot).page(slot)?.get(slot)?.newest()
+        {
+            let stripe = self.stripes[stripe_of(slot)].lock();
+            let page = stripe.pages.get(place_of_page(slot))?.as_ref()?;
+            let newest = page.get_front(slot)?.newest();
+            if newest != i64::MIN {
+                return Some(newest);
+            }
+        }
+        // None, or one sample at the beginning of time.
+        self.with_page(slot, |page, blocks| page.get(slot, blocks)?.newest())?
     }
 
     /// Notes that a series without a home has samples up to `newest`; [`i64::MIN`] for none.
     pub(crate) fn note_newest(&self, slot: u32, newest: Timestamp) {
         if newest != i64::MIN {
-            self.stripe(slot).series(slot).note_newest(newest);
+            let mut cursor = self.cursor();
+            let LonePage {
+                page,
+                blocks,
+                first,
+                ..
+            } = cursor.page(slot);
+            self.drain(first, page, blocks);
+            page.note_newest(slot, newest);
         }
     }
 
     /// Copies what a reader needs of a series.
     pub(crate) fn get(&self, slot: u32) -> Option<LoneSeries> {
-        let stripe = self.stripe(slot);
-        let series = stripe.page(slot)?.get(slot)?;
-        series.has_samples().then(|| series.clone())
+        self.with_page(slot, |page, blocks| {
+            let series = page.get(slot, blocks)?;
+            series.has_samples().then(|| series.copy())
+        })?
     }
 
     /// Tells whether a series has lone samples.
     pub(crate) fn has_samples(&self, slot: u32) -> bool {
-        let stripe = self.stripe(slot);
-        let series = stripe.page(slot).and_then(|page| page.get(slot));
-        series.is_some_and(LoneSeries::has_samples)
+        self.with_page(slot, |page, blocks| {
+            page.get(slot, blocks)
+                .is_some_and(|series| series.has_samples())
+        })
+        .unwrap_or(false)
     }
 
     /// Tells whether a series has lone samples or a floor that is not below `boundary`.
     pub(crate) fn is_needed(&self, slot: u32, boundary: Timestamp) -> bool {
-        let stripe = self.stripe(slot);
-        let series = stripe.page(slot).and_then(|page| page.get(slot));
-        series.is_some_and(|series| series.is_needed(boundary))
+        self.with_page(slot, |page, blocks| {
+            page.get(slot, blocks)
+                .is_some_and(|series| series.is_needed(boundary))
+        })
+        .unwrap_or(false)
     }
 
     /// Forgets a series.
     pub(crate) fn remove(&self, slot: u32) {
-        if let Some(page) = self.stripe(slot).page_mut(slot) {
-            page.remove(slot);
-        }
+        self.with_page(slot, |page, blocks| page.remove(slot, blocks));
     }
 
     /// Ends the open chunk of a series, because some of its samples are being deleted.
     pub(crate) fn close(&self, slot: u32) {
-        let mut stripe = self.stripe(slot);
-        if let Some(series) = stripe.page_mut(slot).and_then(|page| page.get_mut(slot)) {
-            let closed = series.close_all(self.range_ms);
-            self.note_unspilled(slot, closed);
-        }
+        let closed = self.with_page(slot, |page, blocks| {
+            let stream = page.stream_mut(slot)?;
+            Some(stream.close_all(self.range_ms, blocks))
+        });
+        self.note_unspilled(slot, closed.flatten().unwrap_or(0));
     }
 
     /// Closes every open chunk and late buffer, so that later samples go to chunks of their own.
     pub(crate) fn close_all(&self) {
-        for (number, stripe) in self.stripes.iter().enumerate() {
-            for (at, page) in stripe.lock().pages.iter_mut().enumerate() {
-                let Some(page) = page else { continue };
-                for slot in slots_of_page(number, at) {
-                    if let Some(series) = page.get_mut(slot) {
-                        let closed = series.close_all(self.range_ms);
-                        self.note_unspilled(slot, closed);
-                    }
+        self.for_each_page(|first, page, blocks| {
+            for slot in first..first + PAGE as u32 {
+                if let Some(stream) = page.stream_mut(slot) {
+                    let closed = stream.close_all(self.range_ms, blocks);
+                    self.note_unspilled(slot, closed);
                 }
             }
-        }
+        });
     }
 
     fn note_unspilled(&self, slot: u32, bytes: usize) {
@@ -336,25 +286,14 @@ impl LoneStore {
 
     /// Drops closed chunks that lie before `boundary` and hold nothing after `sequence`.
     pub(crate) fn truncate(&self, boundary: Timestamp, sequence: u64) {
-        for stripe in &self.stripes {
-            for place in &mut stripe.lock().pages {
-                let Some(page) = place else { continue };
-                page.retain(|series| {
-                    series.truncate(boundary, sequence);
-                    series.is_needed(boundary)
-                });
-                if page.is_empty() {
-                    *place = None;
-                }
-            }
-        }
+        self.for_each_page(|_, page, blocks| page.truncate(boundary, sequence, blocks));
     }
 
     /// Returns the spans of time that lone samples before `boundary` lie in.
     pub(crate) fn ranges_before(&self, boundary: Timestamp) -> Vec<TimeRange> {
         let mut ranges = Vec::new();
         self.for_each(|_, series| {
-            series.for_each_span(|first, _| {
+            series.stream.for_each_span(|first, _| {
                 let range = TimeRange::aligned(first, self.range_ms);
                 if first < boundary && !ranges.contains(&range) {
                     ranges.push(range);
@@ -368,7 +307,7 @@ impl LoneStore {
     pub(crate) fn span(&self) -> Option<(Timestamp, Timestamp)> {
         let mut span: Option<(Timestamp, Timestamp)> = None;
         self.for_each(|_, series| {
-            series.for_each_span(|first, last| {
+            series.stream.for_each_span(|first, last| {
                 span = Some(span.map_or((first, last), |(low, high)| {
                     (low.min(first), high.max(last))
                 }));
@@ -378,35 +317,24 @@ impl LoneStore {
     }
 
     /// Calls `visit` with each series that has samples or a floor, in the same order every time.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(u32, &LoneSeries)) {
-        for (number, stripe) in self.stripes.iter().enumerate() {
-            for (at, page) in stripe.lock().pages.iter().enumerate() {
-                let Some(page) = page else { continue };
-                for slot in slots_of_page(number, at) {
-                    if let Some(series) = page.get(slot) {
-                        visit(slot, series);
-                    }
-                }
-            }
-        }
-    }
-
-    fn for_each_mut(&self, mut visit: impl FnMut(&mut LoneSeries)) {
-        for stripe in &self.stripes {
-            for page in stripe.lock().pages.iter_mut().flatten() {
-                page.series.iter_mut().for_each(&mut visit);
-            }
-        }
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(u32, LoneView<'_>)) {
+        self.for_each_page(|first, page, blocks| {
+            page.for_each(blocks, |slot, series| {
+                visit(first + u32::from(slot), series);
+            });
+        });
     }
 
     /// Puts a chunk back that a piece holds.
     pub(crate) fn restore_chunk(&self, slot: u32, chunk: ClosedChunk) {
-        self.stripe(slot).series(slot).restore_closed(chunk);
+        self.cursor().page(slot).page.restore_closed(slot, chunk);
     }
 
     /// Puts back what a lone file knows of a series.
     pub(crate) fn restore(&self, slot: u32, series: LoneSeries) {
-        self.stripe(slot).series(slot).add_restored(series);
+        let mut cursor = self.cursor();
+        let LonePage { page, blocks, .. } = cursor.page(slot);
+        page.restore(slot, series, blocks);
     }
 
     /// Notes that all samples up to `sequence` are restored.
@@ -420,26 +348,21 @@ impl LoneStore {
         sequence <= self.restored_through.load(Ordering::Relaxed)
     }
 
-    /// Returns the newest sequence of all samples.
-    pub(crate) fn newest_sequence(&self) -> u64 {
-        let mut newest = 0;
-        self.for_each(|_, series| newest = newest.max(series.newest_sequence()));
-        newest
+    /// Returns the bytes of open chunks, which each checkpoint writes.
+    pub(crate) fn open_bytes(&self) -> usize {
+        let stripes = self.stripes.iter();
+        stripes
+            .map(|stripe| stripe.lock().blocks.used_bytes())
+            .sum()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let mut bytes = self.stripes.len() * size_of::<Mutex<Stripe>>();
         for stripe in &self.stripes {
-            let stripe = stripe.lock();
-            bytes += stripe.pages.capacity() * size_of::<usize>();
-            for page in stripe.pages.iter().flatten() {
-                bytes += size_of::<Page>() + page.series.capacity() * size_of::<LoneSeries>();
-                bytes += page
-                    .series
-                    .iter()
-                    .map(LoneSeries::heap_bytes)
-                    .sum::<usize>();
-            }
+            let mut stripe = stripe.lock();
+            bytes += stripe.pages.capacity() * size_of::<usize>() + stripe.blocks.memory_bytes();
+            let pages = stripe.pages.iter_mut().flatten();
+            bytes += pages.map(|page| page.memory_bytes()).sum::<usize>();
         }
         bytes
     }
@@ -447,24 +370,26 @@ impl LoneStore {
     /// Returns the number of chunks.
     pub(crate) fn chunk_count(&self) -> usize {
         let mut chunks = 0;
-        self.for_each(|_, series| chunks += series.chunk_count());
+        self.for_each(|_, series| chunks += series.stream.chunk_count());
         chunks
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::sample::Samples;
+
     use super::*;
+
+    const RANGE_MS: i64 = 7_200_000;
 
     #[test]
     fn slots_of_all_pages_and_stripes_are_kept_apart_and_come_in_order() {
-        let store = LoneStore::new(7_200_000);
+        let store = LoneStore::new(RANGE_MS);
         let slots: Vec<u32> = (0..200u32).map(|number| number * 977 % 200_003).collect();
-        let mut cursor = store.cursor();
         for &slot in &slots {
-            cursor.series(slot).note_newest(i64::from(slot) + 1);
+            store.note_newest(slot, i64::from(slot) + 1);
         }
-        drop(cursor);
         for &slot in &slots {
             assert_eq!(store.newest(slot), Some(i64::from(slot) + 1));
         }
@@ -486,37 +411,59 @@ mod tests {
         );
     }
 
-    #[test]
-    fn announcements_that_are_taken_back_leave_the_newest_time_as_it_was() {
-        let (one, other) = (1, 3);
-        let mut series = LoneSeries::default();
-        series.note_newest(10);
-        assert_eq!(series.reserve(20, one), Some(10));
-        assert_eq!(series.reserve(40, one), Some(20));
-        assert_eq!(series.reserve(50, other), None, "one at a time");
-        series.release(20);
-        series.release(10);
-        assert_eq!(series.reserve(50, other), None, "not before it is settled");
-        series.settle(one);
-        assert_eq!(series.newest(), Some(10));
-        assert_eq!(series.reserve(20, other), Some(10));
+    fn read(store: &LoneStore, slot: u32) -> Vec<(Timestamp, u64)> {
+        let mut samples = Samples::default();
+        if let Some(series) = store.get(slot) {
+            let range = TimeRange::ALL;
+            series.read(range, &[], |_, _| false, &mut samples).unwrap();
+        }
+        let samples = samples.iter();
+        samples
+            .map(|sample| (sample.timestamp, sample.value.to_bits()))
+            .collect()
     }
 
     #[test]
-    fn who_settles_does_not_end_the_announcement_of_another() {
-        let (one, other, third) = (1, 3, 5);
-        let mut series = LoneSeries::default();
-        series.reserve(20, one);
-        series.reserve(30, one);
-        series.push(20, 0.0, 1, 7_200_000);
-        series.settle(one);
-        assert_eq!(series.reserve(40, other), Some(30));
-        series.push(30, 0.0, 1, 7_200_000);
-        series.settle(one);
-        assert_eq!(series.reserve(50, third), None);
-        series.release(30);
-        series.settle(other);
-        assert_eq!(series.newest(), Some(30));
-        assert_eq!(series.reserve(40, third), Some(30));
+    fn samples_that_gather_end_up_as_if_each_had_gone_to_its_series_at_once() {
+        let (gathered, direct) = (LoneStore::new(RANGE_MS), LoneStore::new(RANGE_MS));
+        let mut cursor = gathered.cursor();
+        for number in 0..200_000u32 {
+            let slot = number * 7919 % 1500;
+            let (timestamp, value) = (
+                i64::from(number) * 40 - if number % 97 == 3 { 90_000 } else { 0 },
+                f64::from(number % 1013) / 8.0,
+            );
+            cursor.push(slot, timestamp, value, u64::from(number));
+            direct
+                .cursor()
+                .push(slot, timestamp, value, u64::from(number));
+            // Whoever looks has them go to their series.
+            direct.has_samples(slot);
+        }
+        drop(cursor);
+        assert_eq!(gathered.newest(7), direct.newest(7));
+        assert_eq!(gathered.chunk_count(), direct.chunk_count());
+        assert_eq!(gathered.span(), direct.span());
+        assert_eq!(gathered.mark(), direct.mark());
+        for slot in 0..1500 {
+            let samples = read(&gathered, slot);
+            assert!(samples.len() > 100);
+            assert_eq!(samples, read(&direct, slot));
+        }
+    }
+
+    #[test]
+    fn a_deletion_finds_what_has_gathered_in_a_chunk_of_its_own() {
+        let store = LoneStore::new(RANGE_MS);
+        store.cursor().push(3, 10, 1.0, 5);
+        store.close(3);
+        store.cursor().push(3, 20, 1.0, 7);
+        let series = store.get(3).unwrap();
+        let mut samples = Samples::default();
+        let is_deleted = |_, sequence| sequence < 6;
+        series
+            .read(TimeRange::ALL, &[], is_deleted, &mut samples)
+            .unwrap();
+        assert_eq!(samples.timestamps, [20]);
     }
 }
