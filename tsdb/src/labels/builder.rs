@@ -53,13 +53,25 @@ pub(crate) fn packed_len(name: &str, value: &str) -> usize {
     length_len(name.len()) + name.len() + length_len(value.len()) + value.len()
 }
 
-/// Returns the text at `position` of packed labels, which stands behind its length, and moves on; `None` at the end.
+/// Takes the text off the front of packed labels, which stands behind its length; `None` at the end.
 #[inline]
-pub(super) fn take_str<'a>(packed: &'a str, position: &mut usize) -> Option<&'a str> {
-    let (start, end) = text_at(packed.as_bytes(), *position)?;
-    let text = packed.get(start..end)?;
-    *position = end;
+pub(super) fn take_str<'a>(packed: &mut &'a str) -> Option<&'a str> {
+    let mut chars = packed.chars();
+    let first = chars.next()? as usize;
+    let (text, rest) = if first & usize::from(DIGIT_MORE) == 0 {
+        chars.as_str().split_at_checked(first)?
+    } else {
+        long_str(packed)?
+    };
+    *packed = rest;
     Some(text)
+}
+
+/// Splits off the first text of packed labels whose length takes several digits.
+#[cold]
+fn long_str(packed: &str) -> Option<(&str, &str)> {
+    let (start, end) = text_at(packed.as_bytes(), 0)?;
+    Some((packed.get(start..end)?, packed.get(end..)?))
 }
 
 /// Returns where the label at `position` of packed labels ends; `None` behind the last.

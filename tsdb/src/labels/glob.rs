@@ -42,17 +42,27 @@ impl Glob {
     }
 
     /// Tells whether the words stand in `value` in their order. The first place of each leaves most to the next.
+    ///
+    /// Empty words are not compared: the comparison of no bytes at the place where an empty string points takes the
+    /// processor as long as everything else here.
     #[inline]
     pub(crate) fn matches(&self, value: &str) -> bool {
-        let Some(rest) = value.strip_prefix(self.prefix.as_str()) else {
-            return false;
-        };
+        let mut rest = value;
+        if !self.prefix.is_empty() {
+            match rest.strip_prefix(self.prefix.as_str()) {
+                Some(behind) => rest = behind,
+                None => return false,
+            }
+        }
         let Some(suffix) = &self.suffix else {
             return rest.is_empty();
         };
-        let Some(rest) = rest.strip_suffix(suffix.as_str()) else {
-            return false;
-        };
+        if !suffix.is_empty() {
+            match rest.strip_suffix(suffix.as_str()) {
+                Some(before) => rest = before,
+                None => return false,
+            }
+        }
         let mut rest = rest.as_bytes();
         self.inner.iter().all(|word| match word.find(rest) {
             Some(at) => {

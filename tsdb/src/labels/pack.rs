@@ -25,36 +25,92 @@ impl EntityTexts {
 /// Takes bytes that nobody has looked at yet: all entities become text at once, which is cheaper than label by label.
 #[derive(Debug, Default)]
 pub(crate) struct EntityPacker {
+    /// What is packed, and room behind it.
     packed: Vec<u8>,
+    len: usize,
     /// Where the entity that has not ended begins.
     start: usize,
 }
 
+/// Texts up to this length are copied with the bytes behind them, which what comes next overwrites: copying as many bytes
+/// each time takes a few instructions, asking how many takes a call.
+pub(crate) const SLACK_BYTES: usize = 32;
+
 impl EntityPacker {
     /// Appends a label to the entity that has not ended; names ascend.
-    #[inline]
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        put(&mut self.packed, name);
-        put(&mut self.packed, value);
+        self.push_text(name, 0..name.len());
+        self.push_text(value, 0..value.len());
     }
 
-    /// Appends what [`pack_label`] or [`pack_text`] packed.
+    /// Appends what [`pack_label`] or [`pack_text`] packed, in `range` of `source`; nothing if there is no such place.
     #[inline]
-    pub(crate) fn push_packed(&mut self, packed: &[u8]) {
-        self.packed.extend_from_slice(packed);
+    pub(crate) fn push_packed(&mut self, source: &[u8], range: Range<usize>) {
+        let Some(text) = source.get(range.clone()) else {
+            return;
+        };
+        let from = source.get(range.start..).and_then(<[u8]>::first_chunk);
+        let room = self
+            .packed
+            .get_mut(self.len..)
+            .and_then(<[u8]>::first_chunk_mut);
+        match (from, room) {
+            (Some(from), Some(room)) if text.len() <= SLACK_BYTES => {
+                let (from, room): (&[u8; SLACK_BYTES], &mut [u8; SLACK_BYTES]) = (from, room);
+                *room = *from;
+                self.len += text.len();
+            }
+            _ => self.push_bytes(text),
+        }
     }
 
-    /// Appends a text behind its length: the value of a label whose name was pushed packed.
+    /// Appends the text in `range` of `source`, if there is such a place, behind its length: the value of a label whose
+    /// name was pushed packed.
     #[inline]
-    pub(crate) fn push_text(&mut self, text: &[u8]) {
-        put(&mut self.packed, text);
+    pub(crate) fn push_text(&mut self, source: &[u8], range: Range<usize>) {
+        if source.get(range.clone()).is_none() {
+            return;
+        }
+        let mut len = range.len();
+        while len > usize::from(DIGIT_MASK) {
+            self.push_byte(len as u8 & DIGIT_MASK | DIGIT_MORE);
+            len >>= DIGIT_BITS;
+        }
+        self.push_byte(len as u8);
+        self.push_packed(source, range);
+    }
+
+    #[inline]
+    fn push_byte(&mut self, byte: u8) {
+        match self.packed.get_mut(self.len) {
+            Some(room) => {
+                *room = byte;
+                self.len += 1;
+            }
+            None => self.push_bytes(&[byte]),
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, bytes: usize) {
+        let len = (self.len + bytes + SLACK_BYTES).next_power_of_two();
+        self.packed.resize(len.max(256), 0);
+    }
+
+    #[inline(never)]
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        if self.packed.len() < self.len + bytes.len() {
+            self.make_room(bytes.len());
+        }
+        self.packed[self.len..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 
     /// Ends the entity and returns where it stands; `None`, and nothing of it is kept, if it is too long. Whether it is
     /// text is told by [`Self::finish`].
     #[inline]
     pub(crate) fn end(&mut self) -> Option<Range<u32>> {
-        let (start, end) = (self.start, self.packed.len());
+        let (start, end) = (self.start, self.len);
         if end - start > PACKED_BYTES_MAX || u32::try_from(end).is_err() {
             self.abandon();
             return None;
@@ -65,23 +121,21 @@ impl EntityPacker {
 
     /// Drops the labels pushed since the last entity ended.
     pub(crate) fn abandon(&mut self) {
-        self.packed.truncate(self.start);
-    }
-
-    /// Tells whether the labels pushed since the last entity ended are text.
-    pub(crate) fn is_text(&self) -> bool {
-        let entity = self.packed.get(self.start..).unwrap_or_default();
-        std::str::from_utf8(entity).is_ok()
+        self.len = self.start;
     }
 
     /// Returns the text of all entities and begins another one. Takes the place away of each of `ranges` that is not
     /// text.
     pub(crate) fn finish(&mut self, ranges: &mut [Option<Range<u32>>]) -> Arc<EntityTexts> {
-        self.abandon();
-        self.start = 0;
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.truncate(self.start);
         // What comes next is mostly about as long.
-        let room = Vec::with_capacity(self.packed.len());
-        let packed = std::mem::replace(&mut self.packed, room);
+        if packed.len() > LENGTH_KEPT_MIN {
+            self.packed = vec![0; packed.len() + packed.len() / 16];
+        } else {
+            packed.shrink_to_fit();
+        }
+        (self.len, self.start) = (0, 0);
         // Every text stands between lengths in ASCII, so all is text if each by itself is.
         let texts = String::from_utf8(packed)
             .unwrap_or_else(|error| without_damaged(error.as_bytes(), ranges));
@@ -106,11 +160,10 @@ fn without_damaged(packed: &[u8], ranges: &mut [Option<Range<u32>>]) -> String {
     String::from_utf8(texts).expect("zeros are text, and so is what was copied")
 }
 
-/// Returns a label as [`EntityPacker::push_packed`] takes it.
-pub(crate) fn pack_label(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut packed = pack_text(name);
-    put(&mut packed, value);
-    packed
+/// Appends a label as [`EntityPacker::push_packed`] takes it.
+pub(crate) fn pack_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    put(out, name);
+    put(out, value);
 }
 
 /// Returns a text behind its length.
@@ -119,6 +172,9 @@ pub(crate) fn pack_text(text: &[u8]) -> Vec<u8> {
     put(&mut packed, text);
     packed
 }
+
+/// Shorter texts are not worth guessing how long the next will be.
+const LENGTH_KEPT_MIN: usize = 4096;
 
 /// The longest label set, and as much again for lengths: an index that says more is not believed.
 const PACKED_BYTES_MAX: usize = 2 * LABEL_SET_BYTES_MAX;
@@ -148,12 +204,14 @@ mod tests {
         let not_text = packer.end();
         packer.push(b"c", b"lost");
         packer.abandon();
-        packer.push_packed(&pack_label(b"b", &[b'x'; 5000]));
-        packer.push_packed(&pack_text(b"c"));
-        packer.push_text(b"3");
+        let mut packed = Vec::new();
+        pack_label(b"b", &[b'x'; 5000], &mut packed);
+        packer.push_packed(&packed, 0..packed.len());
+        packer.push_packed(b"\x01cz", 0..2);
+        packer.push_packed(b"nothing is there", 9..90);
+        packer.push_text(b"nor there", 9..90);
+        packer.push_text(b"123", 2..3);
         let mut places = [first, not_text, packer.end()];
-        packer.push(b"d", &[0xff]);
-        assert!(!packer.is_text());
         let shared = Arc::new(SharedLabels {
             metric: "".into(),
             texts: packer.finish(&mut places),
@@ -166,7 +224,7 @@ mod tests {
         let long = "x".repeat(5000);
         // Longer than a value may be, which a packer does not judge.
         assert_eq!(labels(second.clone()).get("b"), Some(long.as_str()));
-        assert_eq!(labels(second).get("c"), Some("3"));
+        assert_eq!(labels(second).iter().last(), Some(("c", "3")));
     }
 
     #[test]

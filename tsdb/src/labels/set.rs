@@ -145,18 +145,15 @@ pub(crate) fn is_set(pairs: &[(&str, &str)]) -> bool {
 /// The labels of a set in the bytewise order of their names.
 #[derive(Debug, Clone, Default)]
 pub struct LabelIter<'a> {
-    packed: &'a str,
-    position: usize,
+    /// The packed labels still to come.
+    rest: &'a str,
 }
 
 impl<'a> LabelIter<'a> {
     /// Walks packed labels.
     #[inline]
     pub(super) fn new(packed: &'a str) -> Self {
-        Self {
-            packed,
-            position: 0,
-        }
+        Self { rest: packed }
     }
 }
 
@@ -165,8 +162,8 @@ impl<'a> Iterator for LabelIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let name = take_str(self.packed, &mut self.position)?;
-        let value = take_str(self.packed, &mut self.position)?;
+        let name = take_str(&mut self.rest)?;
+        let value = take_str(&mut self.rest)?;
         Some((name, value))
     }
 }

@@ -1,12 +1,13 @@
 //! The directory: what is where. And the header and footer that lead to it.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::page::PER_PAGE;
 use super::set::{SetKind, SetRef};
 use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
-use crate::labels::{METRIC_NAME, pack_label, pack_text};
+use crate::labels::{METRIC_NAME, SLACK_BYTES, pack_label, pack_text};
 
 /// First bytes of an index.
 const MAGIC: [u8; 4] = *b"TSIX";
@@ -15,6 +16,7 @@ const MAGIC_END: [u8; 4] = *b"XIST";
 const VERSION: u8 = 1;
 pub(super) const HEADER_BYTES: usize = 12;
 pub(super) const FOOTER_BYTES: usize = 16;
+const CRC_BYTES: usize = 4;
 
 /// What is where.
 #[derive(Debug, Default)]
@@ -34,7 +36,7 @@ pub(super) struct Label {
     /// The entities that have the label.
     pub(super) set: SetRef,
     pub(super) pages: Vec<LabelPage>,
-    /// The name as label sets have it packed.
+    /// The name as label sets have it packed, with [`SLACK_BYTES`] behind it.
     pub(super) packed_name: Box<[u8]>,
     /// All values of a label that has a single page, once they were needed: they are in most label sets.
     pub(super) packed: OnceLock<PackedLabels>,
@@ -43,8 +45,10 @@ pub(super) struct Label {
 /// A label with each of its values, packed as label sets have them.
 #[derive(Debug)]
 pub(super) struct PackedLabels {
-    ends: Box<[u32]>,
-    bytes: Box<[u8]>,
+    /// Where each begins, and the last ends.
+    starts: Box<[u32]>,
+    /// With [`SLACK_BYTES`] behind them.
+    pub(super) bytes: Box<[u8]>,
 }
 
 impl PackedLabels {
@@ -53,27 +57,23 @@ impl PackedLabels {
         name: &str,
         values: impl Iterator<Item = Result<&'a [u8], Malformed>>,
     ) -> Result<Self, Malformed> {
-        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        let (mut starts, mut bytes) = (vec![0], Vec::new());
         for value in values {
-            bytes.extend_from_slice(&pack_label(name.as_bytes(), value?));
-            ends.push(bytes.len() as u32);
+            pack_label(name.as_bytes(), value?, &mut bytes);
+            starts.push(bytes.len() as u32);
         }
+        bytes.extend_from_slice(&[0; SLACK_BYTES]);
         Ok(Self {
-            ends: ends.into(),
+            starts: starts.into(),
             bytes: bytes.into(),
         })
     }
 
-    /// Returns the label with the value of this ordinal.
+    /// Returns where the label with the value of this ordinal stands in the bytes.
     #[inline]
-    pub(super) fn get(&self, ordinal: u32) -> Option<&[u8]> {
-        let ordinal = ordinal as usize;
-        let start = match ordinal.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
-            None => 0,
-        };
-        self.bytes
-            .get(start as usize..*self.ends.get(ordinal)? as usize)
+    pub(super) fn find(&self, ordinal: u32) -> Option<Range<u32>> {
+        let [start, end] = self.starts.get(ordinal as usize..)?.first_chunk()?;
+        Some(*start..*end)
     }
 }
 
@@ -104,28 +104,31 @@ impl Page {
         }
     }
 
-    /// Returns the page without its checksum if that was verified before.
-    #[inline]
-    pub(super) fn verified_body<'a>(&self, index: &'a [u8]) -> Option<&'a [u8]> {
-        // Relaxed: the flag guards no other memory; a thread that misses it verifies once more.
-        if !self.verified.load(Ordering::Relaxed) {
-            return None;
-        }
-        let start = self.offset as usize;
-        index.get(start..start + (self.len as usize).checked_sub(4)?)
-    }
-
     /// Returns the page without its checksum, which is verified the first time.
     #[inline]
     pub(super) fn body<'a>(&self, index: &'a [u8]) -> Result<&'a [u8], Malformed> {
-        let page = ByteReader::new(index.get(self.offset as usize..).unwrap_or_default())
-            .bytes(self.len as usize)?;
         // Relaxed: the flag guards no other memory; a thread that misses it verifies once more.
         if !self.verified.load(Ordering::Relaxed) {
-            ByteReader::checked(page)?;
-            self.verified.store(true, Ordering::Relaxed);
+            self.verify(index)?;
         }
-        Ok(page.split_last_chunk::<4>().map_or(page, |(body, _)| body))
+        let (start, end) = (
+            self.offset as usize,
+            self.offset as usize + self.len as usize,
+        );
+        let body = index.get(start..end.saturating_sub(CRC_BYTES));
+        body.ok_or(Malformed {
+            what: "page ends behind the index",
+            offset: 0,
+        })
+    }
+
+    #[cold]
+    fn verify(&self, index: &[u8]) -> Result<(), Malformed> {
+        let page = ByteReader::new(index.get(self.offset as usize..).unwrap_or_default())
+            .bytes(self.len as usize)?;
+        ByteReader::checked(page)?;
+        self.verified.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -308,7 +311,9 @@ impl Label {
         };
         let mut pages = Pages::read(reader, end)?;
         let mut label = Self {
-            packed_name: pack_text(name.as_bytes()).into(),
+            packed_name: [&pack_text(name.as_bytes())[..], &[0; SLACK_BYTES]]
+                .concat()
+                .into(),
             name,
             values,
             set,

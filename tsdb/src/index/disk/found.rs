@@ -7,11 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::batch::{Batch, BatchReader};
 use super::reader::{IndexReader, METRIC_ID, Value};
 use crate::error::{Error, Result};
 use crate::index::postings::Postings;
 use crate::index::select::{Selection, select};
-use crate::labels::{EntityPacker, EntityTexts, Matcher, SeriesLabels, SharedLabels};
+use crate::labels::{EntityPacker, Matcher, SeriesLabels, SharedLabels};
 
 /// The series that matchers select, in label order.
 #[derive(Debug)]
@@ -31,16 +32,7 @@ pub struct Found {
     /// A batch ends where an entity ordinal is a multiple of this, so that metrics with about the same entities have
     /// mostly the same batches.
     span: u32,
-    packer: EntityPacker,
-}
-
-/// Entities in order with their labels.
-#[derive(Debug)]
-struct Batch {
-    entities: Vec<u32>,
-    texts: Arc<EntityTexts>,
-    /// Where the labels of each entity stand; `None` for one that cannot be read.
-    ranges: Vec<Option<Range<u32>>>,
+    reader: BatchReader,
 }
 
 /// Entities aimed at in a batch: their text fits the level-one cache.
@@ -69,11 +61,7 @@ impl IndexReader {
             .map_or(self.entity_total(), |entities| entities.len() as u32);
         let share = self.entity_total() / selected.max(1);
         let kept = if metrics.len() > 1 { BATCHES_KEPT } else { 1 };
-        let empty = Arc::new(Batch {
-            entities: Vec::new(),
-            texts: Arc::default(),
-            ranges: Vec::new(),
-        });
+        let empty = Arc::new(Batch::default());
         Ok(Found {
             metrics: metrics.into_iter(),
             entities,
@@ -84,7 +72,7 @@ impl IndexReader {
             given: 0,
             kept: vec![empty; kept],
             span: share.max(1).saturating_mul(BATCH_AIMED),
-            packer: EntityPacker::default(),
+            reader: BatchReader::default(),
         })
     }
 }
@@ -140,7 +128,11 @@ impl Found {
         while let Some(metric) = self.metrics.next() {
             let mut row = self.row(index, metric)?;
             let selected = self.entities.as_deref();
-            ordinals.extend(std::iter::from_fn(|| row.next(selected)).map(|(_, ordinal)| ordinal));
+            let mut entities = Vec::new();
+            while row.peek(selected).is_some() {
+                entities.clear();
+                row.take_below(u32::MAX, selected, &mut entities, &mut ordinals);
+            }
         }
         Ok(ordinals)
     }
@@ -182,52 +174,28 @@ impl Found {
         let selected = self.entities.as_deref();
         self.ordinals.clear();
         self.given = 0;
-        let Some((first, ordinal)) = self.row.next(selected) else {
+        let Some(first) = self.row.peek(selected) else {
             return false;
         };
-        let mut entities = vec![first];
-        self.ordinals.push(ordinal);
         let number = first / self.span;
         let end = number.saturating_add(1).saturating_mul(self.span);
-        while entities.len() < BATCH_MAX
-            && let Some((entity, ordinal)) = self.row.next_if(selected, |entity| entity < end)
-        {
-            entities.push(entity);
-            self.ordinals.push(ordinal);
-        }
+        let mut entities = Vec::with_capacity(BATCH_AIMED as usize);
+        self.row
+            .take_below(end, selected, &mut entities, &mut self.ordinals);
         let place = number as usize % self.kept.len();
         if self.kept[place].entities != entities {
-            self.kept[place] = Arc::new(Batch::read(index, entities, &mut self.packer));
+            self.kept[place] = Arc::new(self.reader.read(index, entities));
         }
         self.batch = Arc::clone(&self.kept[place]);
         true
     }
 
     #[cold]
-    fn why_unreadable(&mut self, index: &IndexReader, position: usize) -> Error {
+    fn why_unreadable(&self, index: &IndexReader, position: usize) -> Error {
         let entity = self.batch.entities[position];
-        match index.pack_unverified(entity, &mut self.packer) {
+        match index.pack_entity(entity, &mut EntityPacker::default()) {
             Err(error) => error,
-            Ok(_) => {
-                // Nothing else is to be read into this packer.
-                self.packer.finish(&mut []);
-                Error::invalid(format!("entity {entity} could not be read before"))
-            }
-        }
-    }
-}
-
-impl Batch {
-    fn read(index: &IndexReader, entities: Vec<u32>, packer: &mut EntityPacker) -> Self {
-        let mut ranges: Vec<_> = entities
-            .iter()
-            .map(|entity| index.pack_entity(*entity, packer).ok())
-            .collect();
-        let texts = packer.finish(&mut ranges);
-        Self {
-            entities,
-            texts,
-            ranges,
+            Ok(_) => Error::invalid(format!("entity {entity} could not be read before")),
         }
     }
 }
@@ -245,40 +213,58 @@ enum Row {
 }
 
 impl Row {
-    #[inline]
-    fn next(&mut self, selected: Option<&[u32]>) -> Option<(u32, u32)> {
-        self.next_if(selected, |_| true)
+    /// Returns the next entity.
+    fn peek(&self, selected: Option<&[u32]>) -> Option<u32> {
+        match (self, selected) {
+            (Self::Run { positions, .. }, None) => positions.clone().next(),
+            (Self::Run { positions, .. }, Some(selected)) => {
+                let position = positions.clone().next()?;
+                selected.get(position as usize).copied()
+            }
+            (Self::Listed(list), _) => list.as_slice().first().map(|(entity, _)| *entity),
+        }
     }
 
-    #[inline]
-    fn next_if(
+    /// Takes the next entities below `end`, at most [`BATCH_MAX`], and the ordinals of their series.
+    fn take_below(
         &mut self,
+        end: u32,
         selected: Option<&[u32]>,
-        is_wanted: impl Fn(u32) -> bool,
-    ) -> Option<(u32, u32)> {
-        let next = match self {
-            Self::Run {
-                positions,
-                start,
-                base,
-            } => {
-                let position = positions.clone().next()?;
-                let entity = match selected {
-                    None => position,
-                    Some(selected) => *selected.get(position as usize)?,
-                };
-                (entity, *base + (entity - *start))
+        entities: &mut Vec<u32>,
+        ordinals: &mut Vec<u32>,
+    ) {
+        match (self, selected) {
+            (
+                Self::Run {
+                    positions,
+                    start,
+                    base,
+                },
+                selected,
+            ) => {
+                let before = entities.len();
+                let positions_max = positions.end.min(positions.start + BATCH_MAX as u32);
+                match selected {
+                    None => entities.extend(positions.start..positions_max.min(end)),
+                    Some(selected) => {
+                        let range = positions.start as usize..positions_max as usize;
+                        let next = selected.get(range).unwrap_or_default();
+                        entities.extend(next.iter().take_while(|entity| **entity < end));
+                    }
+                }
+                let taken = &entities[before..];
+                positions.start += taken.len() as u32;
+                ordinals.extend(taken.iter().map(|entity| *base + (entity - *start)));
             }
-            Self::Listed(list) => *list.as_slice().first()?,
-        };
-        if !is_wanted(next.0) {
-            return None;
+            (Self::Listed(list), _) => {
+                let next = list.as_slice().iter().take(BATCH_MAX);
+                let taken = next.take_while(|(entity, _)| *entity < end).count();
+                for (entity, ordinal) in list.take(taken) {
+                    entities.push(entity);
+                    ordinals.push(ordinal);
+                }
+            }
         }
-        match self {
-            Self::Run { positions, .. } => positions.start += 1,
-            Self::Listed(list) => drop(list.next()),
-        }
-        Some(next)
     }
 }
 

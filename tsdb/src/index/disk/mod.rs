@@ -1,5 +1,6 @@
 #![doc = include_str!("FORMAT.md")]
 
+mod batch;
 mod directory;
 mod found;
 mod page;

@@ -1,5 +1,7 @@
 //! Pages of label values and of entities: sixty-four of either, each behind one checksum.
 
+use std::ops::Range;
+
 use memchr::memmem::Finder;
 
 use super::set::{SetKind, SetRef};
@@ -85,6 +87,15 @@ impl<'a> ValuePage<'a> {
             .zip(self.start(index + 1))
             .and_then(|(start, end)| self.texts.get(start..end))
             .ok_or_else(|| Self::not_text(index))
+    }
+
+    /// Returns where the value's text stands in the page.
+    #[inline]
+    pub(super) fn range(&self, index: usize) -> Option<Range<usize>> {
+        let range = self.start(index)?..self.start(index + 1)?;
+        self.texts.get(range.clone())?;
+        let before = self.ends.len() + self.sets.len();
+        Some(before + range.start..before + range.end)
     }
 
     #[cold]
@@ -209,9 +220,9 @@ impl<'a> EntityPage<'a> {
         }
     }
 
-    /// Returns the bytes of the labels of the entity.
+    /// Returns where the labels of the entity stand in the page.
     #[inline]
-    pub(super) fn bytes(&self, index: usize) -> Option<&'a [u8]> {
+    pub(super) fn range(&self, index: usize) -> Option<Range<usize>> {
         let end = |index: usize| {
             let end = self.ends.get(index * 2..)?.first_chunk()?;
             Some(usize::from(u16::from_le_bytes(*end)))
@@ -220,7 +231,9 @@ impl<'a> EntityPage<'a> {
             Some(before) => end(before)?,
             None => 0,
         };
-        self.bodies.get(start..end(index)?)
+        let range = start..end(index)?;
+        self.bodies.get(range.clone())?;
+        Some(self.ends.len() + range.start..self.ends.len() + range.end)
     }
 
     fn end(&self, index: usize) -> Result<usize, Malformed> {

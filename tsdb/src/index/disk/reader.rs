@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::directory::{Directory, Label, LabelPage, PackedLabels, Page, Refusal};
+use super::directory::{Directory, LabelPage, Page, Refusal};
 use super::page::{EntityLabels, EntityPage, PER_PAGE, ValuePage};
 use super::set::SetRef;
 use crate::encoding::Malformed;
@@ -19,7 +19,7 @@ use crate::labels::{EntityPacker, Labels, METRIC_NAME, SeriesLabels, SharedLabel
 /// error for those who need it. A series is named by its ordinal in label order.
 #[derive(Debug)]
 pub struct IndexReader {
-    bytes: Bytes,
+    pub(super) bytes: Bytes,
     path: PathBuf,
     /// Where the index begins in the file.
     offset: u64,
@@ -27,7 +27,7 @@ pub struct IndexReader {
 }
 
 #[derive(Debug)]
-enum Bytes {
+pub(super) enum Bytes {
     Mapped {
         file: MappedFile,
         start: usize,
@@ -117,7 +117,7 @@ impl IndexReader {
         let name = self.value_text(METRIC_ID, metric.ordinal)?;
         let entity = self.read_set(metric.set)?.select(ordinal - base);
         let mut packer = EntityPacker::default();
-        let range = self.pack_unverified(
+        let range = self.pack_entity(
             entity.expect("a set has as many elements as was compared"),
             &mut packer,
         )?;
@@ -229,55 +229,9 @@ impl IndexReader {
             .map_err(|malformed| self.damaged_page(page, malformed))
     }
 
-    /// Packs the labels of an entity and returns where they stand in the text of `packer`, which tells at its end
-    /// whether they are text.
-    #[inline]
+    /// Packs the labels of an entity and returns where they stand in the text of `packer`; a [`Batch`](super::batch::Batch)
+    /// is faster for many, but does not say what is wrong with one.
     pub(super) fn pack_entity(&self, entity: u32, packer: &mut EntityPacker) -> Result<Range<u32>> {
-        match self.pack_verified(entity, packer) {
-            Some(range) => Ok(range),
-            None => self.pack_unverified(entity, packer),
-        }
-    }
-
-    /// Packs an entity of which every page was verified before; `None` if it is another one, or damaged.
-    fn pack_verified(&self, entity: u32, packer: &mut EntityPacker) -> Option<Range<u32>> {
-        let index = self.bytes.as_slice();
-        let directory = &self.directory;
-        let number = entity as usize / PER_PAGE;
-        let page = directory.entity_pages.get(number)?.verified_body(index)?;
-        let count = (directory.entities as usize - number * PER_PAGE).min(PER_PAGE);
-        let labels = EntityPage::new(page, count)
-            .ok()?
-            .bytes(entity as usize % PER_PAGE)?;
-        packer.abandon();
-        let (mut position, mut next) = (0, 1);
-        while position < labels.len() {
-            let id = short_uvarint(labels, &mut position)?.checked_add(next)?;
-            let ordinal = short_uvarint(labels, &mut position)?;
-            next = id.checked_add(1)?;
-            let label = directory.labels.get(id as usize)?;
-            if let Some(packed) = label.packed.get() {
-                packer.push_packed(packed.get(ordinal)?);
-                continue;
-            }
-            let number = ordinal as usize / PER_PAGE;
-            let page = label.pages.get(number)?.page.verified_body(index)?;
-            let count = (label.values as usize - number * PER_PAGE).min(PER_PAGE);
-            let values = ValuePage::new(page, count).ok()?;
-            packer.push_packed(&label.packed_name);
-            packer.push_text(values.bytes(ordinal as usize % PER_PAGE).ok()?);
-        }
-        packer.end()
-    }
-
-    /// Packs an entity, and verifies the pages it is on and that its labels are text.
-    #[cold]
-    pub(super) fn pack_unverified(
-        &self,
-        entity: u32,
-        packer: &mut EntityPacker,
-    ) -> Result<Range<u32>> {
-        packer.abandon();
         let (page, mut labels) = self.entity_labels(entity)?;
         let damaged = |malformed| self.damaged_page(page, malformed);
         while let Some((id, ordinal)) = labels.next().map_err(damaged)? {
@@ -287,38 +241,15 @@ impl IndexReader {
                     offset: 0,
                 }));
             };
-            match label.packed.get().and_then(|packed| packed.get(ordinal)) {
-                Some(packed) => packer.push_packed(packed),
-                None => self.pack_label(label, id, ordinal, packer)?,
-            }
+            let value = self.value_text(id, ordinal)?;
+            packer.push(label.name.as_bytes(), value.as_bytes());
         }
-        let place = if packer.is_text() { packer.end() } else { None };
-        place.ok_or_else(|| {
+        packer.end().ok_or_else(|| {
             damaged(Malformed {
                 what: "labels of an entity are no label set",
                 offset: 0,
             })
         })
-    }
-
-    fn pack_label(
-        &self,
-        label: &Label,
-        id: u32,
-        ordinal: u32,
-        packer: &mut EntityPacker,
-    ) -> Result<()> {
-        let (page, values) = self.value_page(id, ordinal as usize / PER_PAGE)?;
-        let damaged = |malformed| self.damaged_page(page, malformed);
-        if label.pages.len() == 1 {
-            let values = (0..values.len()).map(|index| values.bytes(index));
-            let packed = PackedLabels::new(&label.name, values).map_err(damaged)?;
-            label.packed.get_or_init(|| packed);
-        }
-        let value = values.bytes(ordinal as usize % PER_PAGE).map_err(damaged)?;
-        packer.push_packed(&label.packed_name);
-        packer.push_text(value);
-        Ok(())
     }
 
     /// Returns a set of entities, verified.
@@ -487,22 +418,6 @@ impl IndexReader {
     }
 }
 
-/// Reads a number of 32 bits, most of which are short.
-#[inline]
-fn short_uvarint(bytes: &[u8], position: &mut usize) -> Option<u32> {
-    let mut value = 0u32;
-    for shift in [0, 7, 14, 21, 28] {
-        let byte = *bytes.get(*position)?;
-        *position += 1;
-        value |= u32::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            // The fifth byte has room for four bits.
-            return (shift < 28 || byte < 0x10).then_some(value);
-        }
-    }
-    None
-}
-
 /// Whether a walk goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Walk {
@@ -512,7 +427,7 @@ pub(super) enum Walk {
 
 impl Bytes {
     #[inline]
-    fn as_slice(&self) -> &[u8] {
+    pub(super) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Mapped { file, start, len } => {
                 let all = file

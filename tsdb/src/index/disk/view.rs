@@ -97,7 +97,7 @@ impl Inverted for IndexReader {
                 let text = values
                     .text(index)
                     .map_err(|malformed| self.damaged_page(page, malformed))?;
-                if text.starts_with(prefix) {
+                if prefix.is_empty() || text.starts_with(prefix) {
                     let set = values
                         .set(index)
                         .map_err(|malformed| self.damaged_page(page, malformed))?;

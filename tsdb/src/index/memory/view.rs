@@ -144,7 +144,7 @@ impl Inverted for MemIndex {
     ) -> Result<(), Infallible> {
         for id in self.dictionary.label(label).values.iter() {
             let text = &self.dictionary.value(id).text;
-            if text.starts_with(prefix) {
+            if prefix.is_empty() || text.starts_with(prefix) {
                 visit(id, text)?;
             }
         }
