@@ -32,12 +32,12 @@ struct State {
     /// In the order of the first arrival.
     got: Got,
     seen: HashSet<(String, i64)>,
-    /// Since the last cut: samples that came again, and those that were stored without saying so.
+    /// Samples that came again.
     repeated: usize,
+    /// Samples that were stored without saying so: each is sent again.
     unsaid: usize,
-    /// Samples that may come again because of the last cut.
-    allowed: usize,
-    total_repeated: usize,
+    /// Samples that may have been under way when it was cut: each may come again, perhaps after the next cut.
+    under_way: usize,
 }
 
 /// What one process sends through.
@@ -60,8 +60,7 @@ impl Endpoint {
                 seen: HashSet::new(),
                 repeated: 0,
                 unsaid: 0,
-                allowed: 0,
-                total_repeated: 0,
+                under_way: 0,
             })),
         }
     }
@@ -86,29 +85,27 @@ impl Endpoint {
         fs.crash(choice)
     }
 
-    /// Checks what came since the cut before. At most `allowed` samples were under way now.
-    pub fn cut(&self, allowed: usize) {
+    /// Checks how much came again so far. At most `under_way` samples were on their way now.
+    pub fn cut(&self, under_way: usize) {
         let mut state = self.state.lock();
         assert!(
-            state.repeated <= state.unsaid + state.allowed,
+            state.repeated <= state.unsaid + state.under_way,
             "{} samples came again; {} were stored and not acknowledged, {} under way when it was cut",
             state.repeated,
             state.unsaid,
-            state.allowed
+            state.under_way
         );
-        state.total_repeated += state.repeated;
-        (state.repeated, state.unsaid) = (0, 0);
-        state.allowed = allowed;
+        state.under_way += under_way;
     }
 
     pub fn got(&self) -> Got {
         self.state.lock().got.clone()
     }
 
-    /// Returns the requests so far, and the samples that came again up to the last cut.
+    /// Returns the requests and the samples that came again.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.requests, state.total_repeated)
+        (state.requests, state.repeated)
     }
 }
 

@@ -3,4 +3,5 @@
 mod endpoint;
 mod kinds;
 mod lives;
+mod outage;
 mod socket;

@@ -285,11 +285,22 @@ struct Server {
     kind: Kind,
     connections: Arc<AtomicUsize>,
     is_mended: Arc<AtomicBool>,
-    store: Arc<Mutex<(Got, HashSet<(String, i64)>)>>,
+    store: Arc<Mutex<Store>>,
+}
+
+/// What a server holds, in the order of the first arrival.
+#[derive(Default)]
+struct Store {
+    got: Got,
+    seen: HashSet<(String, i64)>,
 }
 
 impl Server {
     /// Starts to listen and returns the server and its address.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a server lives beside the database"
+    )]
     fn start(kind: Kind) -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/write", listener.local_addr().unwrap());
@@ -393,7 +404,7 @@ impl Server {
             0,
         );
         let mut guard = self.store.lock();
-        let (got, seen) = &mut *guard;
+        let Store { got, seen } = &mut *guard;
         for (name, sample) in received.samples {
             if seen.insert((name.clone(), sample.timestamp)) {
                 let series = got.entry(name).or_default();
@@ -474,7 +485,7 @@ fn nothing_is_lost_whatever_becomes_of_a_connection() {
                     kind.name,
                     sender.status()
                 );
-                assert_eq!(server.store.lock().0, appended, "{}", kind.name);
+                assert_eq!(server.store.lock().got, appended, "{}", kind.name);
                 let refused = sender.status().unsent[UnsentReason::Refused as usize].1;
                 assert_eq!(refused, 0, "{}", kind.name);
                 let connections = server.connections.load(Ordering::Relaxed);
@@ -504,7 +515,7 @@ fn a_sender_that_waits_for_an_answer_ends_with_its_timeout() {
     sender.reconfigure(Arc::new(transport), long).unwrap();
     server.is_mended.store(true, Ordering::Relaxed);
     assert!(sender.stop(LONG).unwrap());
-    assert_eq!(server.store.lock().0, appended);
+    assert_eq!(server.store.lock().got, appended);
 }
 
 #[test]
@@ -518,7 +529,7 @@ fn an_answer_too_many_acknowledges_nothing() {
     let sender = start(&db, &address, TIMEOUT);
     let appended = append(&world, &db);
     assert!(sender.wait_until_sent(LONG).unwrap());
-    assert_eq!(server.store.lock().0, appended);
+    assert_eq!(server.store.lock().got, appended);
 }
 
 #[test]
@@ -541,6 +552,6 @@ fn credentials_do_not_follow_a_redirect() {
     let sender = start(&db, &address, TIMEOUT);
     let appended = append(&world, &db);
     assert!(sender.wait_until_sent(LONG).unwrap());
-    assert_eq!(server.store.lock().0, appended);
+    assert_eq!(server.store.lock().got, appended);
     assert!(trap.accept().is_err(), "nobody came");
 }
