@@ -9,6 +9,8 @@
 mod support;
 
 mod append;
+#[cfg(feature = "remote-write")]
+mod chaos;
 mod crash;
 mod damage;
 mod faults;

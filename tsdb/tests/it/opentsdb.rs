@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use tsdb::Sample;
 use tsdb::remote::opentsdb::{
     ANSWER_BYTES_MAX, Answer, BodyBuilder, DEFAULT_BODY_BYTES, Mapping, PUT_PATH, PointOutcome,
     SentPoint, TagOverflow, judge,
 };
-use tsdb::remote::transport::{Credentials, HttpTransport, Request, Transport};
+use tsdb::remote::transport::{
+    Credentials, HttpTransport, Request, Response, Transport, TransportError,
+};
+use tsdb::remote::{OpenTsdbOptions, Protocol, SenderOptions, UnsentReason};
+use tsdb::{Sample, SpoolStart};
 
-use crate::support::{T0, labels};
+use crate::support::{T0, World, labels};
 
 /// What the server holds, and how it is: `POST /api/put?sync&details` with its rules and its words.
 #[derive(Debug, Default)]
@@ -109,8 +114,10 @@ impl Server {
                         "{}{}@{}",
                         point["metric"], point["tags"], point["timestamp"]
                     );
-                    let value = point["value"].as_str().unwrap().parse().unwrap();
-                    self.points.insert(key, value);
+                    let value: f64 = point["value"].as_str().unwrap().parse().unwrap();
+                    let before = self.points.insert(key, value);
+                    // To the bit: else a point that comes twice is an error when its row is compacted.
+                    assert!(before.is_none_or(|before| before.to_bits() == value.to_bits()));
                 }
             }
         }
@@ -227,6 +234,95 @@ fn deliver(
         send(&mut builder, &mut sent);
     });
     answers
+}
+
+/// The server as a sender meets it, in one of its moods at each request.
+#[derive(Debug, Default)]
+struct Moody(Mutex<(Server, usize)>);
+
+impl Transport for Moody {
+    fn send(&self, request: &Request<'_>) -> Result<Response, TransportError> {
+        let mut guard = self.0.lock();
+        let (server, requests) = &mut *guard;
+        *requests += 1;
+        let mood = *requests % 8;
+        let mut headers = request.headers.iter();
+        let is_gzip = headers.any(|header| *header == ("Content-Encoding", "gzip"));
+        server.is_stuck = mood == 1;
+        // One of the metrics is not known for a while.
+        server.metrics = (mood == 2).then(|| vec![String::from("cold")]);
+        let (status, body) = match mood {
+            3 if request.body.len() > 300 => (413, String::from("too large")),
+            4 => (503, String::from("region is not online")),
+            5 => return Err(TransportError::Timeout(String::from("before"))),
+            _ => server.answer(
+                &format!("POST {} HTTP/1.1", request.path),
+                is_gzip,
+                request.body,
+            ),
+        };
+        if mood == 6 {
+            return Err(TransportError::Connection(String::from("behind")));
+        }
+        Ok(Response {
+            status,
+            headers: Vec::new(),
+            body: body.into_bytes(),
+        })
+    }
+}
+
+#[test]
+fn a_sender_brings_every_point_to_a_server_in_any_mood() {
+    for gzip in [false, true] {
+        let world = World::new();
+        let db = world.open();
+        let server = Arc::new(Moody::default());
+        let protocol = Protocol::OpenTsdb(Box::new(OpenTsdbOptions {
+            gzip,
+            mapping: Mapping {
+                // More than the server takes.
+                tags_max: 64,
+                ..Mapping::default()
+            },
+            ..OpenTsdbOptions::default()
+        }));
+        let options = SenderOptions {
+            protocol,
+            shards: 3,
+            ..crate::sender::options()
+        };
+        let sender = db
+            .start_sender("points", SpoolStart::Now, Arc::clone(&server) as _, options)
+            .unwrap();
+        let many = r#"hot{a="1",b="1",c="1",d="1",e="1",f="1",g="1",h="1",i="1"}"#;
+        let mut expected = BTreeMap::new();
+        for round in 0..30 {
+            let timestamp = T0 + round * 15_000;
+            world.clock.set(timestamp);
+            let mut appender = db.appender().unwrap();
+            appender.append(&labels(many), timestamp, 1.0).unwrap();
+            let nan = labels(r#"hot{a="nan"}"#);
+            appender.append(&nan, timestamp, f64::NAN).unwrap();
+            for number in 0..40 {
+                let metric = ["hot", "cold"][number as usize % 2];
+                let series = labels(&format!("{metric}{{number=\"{number}\"}}"));
+                let value = f64::from(number) / 7.0 - round as f64 * 1e-300;
+                appender.append(&series, timestamp, value).unwrap();
+                let key = format!("\"{metric}\"{{\"number\":\"{number}\"}}@{timestamp}");
+                expected.insert(key, value);
+            }
+            assert_eq!(appender.commit().unwrap().rejected, []);
+        }
+        assert!(sender.wait_until_sent(Duration::from_secs(60)).unwrap());
+        let status = sender.status();
+        assert_eq!(server.0.lock().0.points, expected);
+        assert_eq!(status.sent, expected.len() as u64);
+        let unsent = |reason| status.unsent[reason as usize].1;
+        assert_eq!(unsent(UnsentReason::Refused), 30);
+        assert_eq!(unsent(UnsentReason::Unrepresentable), 30);
+        assert!(status.retried > 0);
+    }
 }
 
 #[test]

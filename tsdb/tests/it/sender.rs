@@ -15,7 +15,7 @@ use tsdb::{Db, Sample, Sender, SpoolStart};
 
 use crate::support::{T0, World, labels};
 
-type Answer = Result<Response, TransportError>;
+pub type Answer = Result<Response, TransportError>;
 type Mood = Box<dyn FnMut(&Received) -> Option<Answer> + Send>;
 
 /// A receiver of remote write in memory, which does what it is told and notices what it should not get.
@@ -72,8 +72,9 @@ impl Remote {
     }
 }
 
-impl Transport for Remote {
-    fn send(&self, request: &Request<'_>) -> Answer {
+impl Received {
+    /// Understands a request, which is one of remote write and without fault.
+    pub fn parse(request: &Request<'_>, number: usize) -> Self {
         let header = |name: &str| {
             let mut headers = request.headers.iter();
             headers
@@ -96,25 +97,31 @@ impl Transport for Remote {
             samples.extend(series.samples().map(|sample| (name.clone(), sample)));
         }
         assert!(last.is_some(), "a request of nothing");
-        let mut state = self.state.lock();
-        let received = Received {
+        Self {
             message,
             compression,
             samples,
-            number: state.requests,
-        };
+            number,
+        }
+    }
+}
+
+impl Transport for Remote {
+    fn send(&self, request: &Request<'_>) -> Answer {
+        let mut state = self.state.lock();
+        let received = Received::parse(request, state.requests);
         state.requests += 1;
         if let Some(answer) = (state.mood)(&received) {
             return answer;
         }
-        let count = received.samples.len();
+        let answer = stored(received.message, received.samples.len());
         for (name, sample) in received.samples {
             state.newest = state.newest.max(sample.timestamp);
             state.spread = state.spread.max(state.newest - sample.timestamp);
             let series = state.got.entry(name).or_default();
             series.push((sample.timestamp, sample.value.to_bits()));
         }
-        Ok(stored(message, count))
+        Ok(answer)
     }
 }
 

@@ -9,7 +9,7 @@ use tsdb::{
     SpoolStart, Task, shard_of, stale_marker,
 };
 
-use crate::support::{DIR, T0, World, labels};
+use crate::support::{DIR, Draw, T0, World, labels};
 
 type Received = BTreeMap<String, Vec<(i64, u64)>>;
 
@@ -481,19 +481,6 @@ fn remote_that_starts_with_the_oldest_gets_what_the_log_has() {
     let mut none = Receiver::default();
     drain(&mut db.spool("none", SpoolStart::Now).unwrap(), &mut none);
     assert_eq!(none.count(), 0);
-}
-
-/// Draws numbers from a seed.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
 }
 
 /// Random lives: scrapes, lone and late samples, changing members, flushes, checkpoints, clean and unclean ends, shards

@@ -1,7 +1,7 @@
 //! Samples that a remote refused for good, kept for somebody to look at.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,7 +20,13 @@ pub(super) struct DeadLetters {
     dir: PathBuf,
     remote: String,
     bytes_max: u64,
-    file: Mutex<Option<Box<dyn AppendFile>>>,
+    /// The newer one, if it is open.
+    open: Mutex<Option<OpenFile>>,
+}
+
+struct OpenFile {
+    file: Box<dyn AppendFile>,
+    is_synced: bool,
 }
 
 impl DeadLetters {
@@ -30,11 +36,11 @@ impl DeadLetters {
             dir,
             remote: remote.to_owned(),
             bytes_max,
-            file: Mutex::new(None),
+            open: Mutex::new(None),
         }
     }
 
-    /// Keeps samples, durably.
+    /// Keeps samples, until a power cut unless [`Self::sync`] comes first.
     pub(super) fn put<'s>(
         &self,
         samples: impl Iterator<Item = (&'s Prepared, Sample)>,
@@ -48,7 +54,7 @@ impl DeadLetters {
                 .expect("a string takes what is written to it");
         }
         let path = self.dir.join(names::dead_letters(&self.remote));
-        let mut slot = self.file.lock();
+        let mut slot = self.open.lock();
         self.append(&path, &mut slot, lines.as_bytes())
             .map_err(|error| {
                 // It is opened anew the next time.
@@ -57,35 +63,71 @@ impl DeadLetters {
             })
     }
 
+    /// Makes durable what was put.
+    pub(super) fn sync(&self) -> Result<()> {
+        let mut slot = self.open.lock();
+        let synced = slot.as_mut().map_or(Ok(()), OpenFile::sync);
+        synced.map_err(|error| {
+            *slot = None;
+            let path = self.dir.join(names::dead_letters(&self.remote));
+            Error::io("sync", path, error)
+        })
+    }
+
     fn append(
         &self,
-        path: &std::path::Path,
-        slot: &mut Option<Box<dyn AppendFile>>,
+        path: &Path,
+        slot: &mut Option<OpenFile>,
         lines: &[u8],
     ) -> std::io::Result<()> {
         let fs = &*self.fs;
-        if slot
-            .as_ref()
-            .is_some_and(|file| file.len() >= self.bytes_max)
-        {
-            *slot = None;
+        if let Some(mut full) = slot.take_if(|open| open.file.len() >= self.bytes_max) {
+            full.sync()?;
             let old = self.dir.join(names::old_dead_letters(&self.remote));
             fs.rename(path, &old)?;
         }
-        let file = match slot {
-            Some(file) => file,
+        let open = match slot {
+            Some(open) => open,
             None => {
                 let file = if fs.exists(path)? {
-                    fs.open_append(path)?
+                    let mut file = fs.open_append(path)?;
+                    if !ends_a_line(fs, path)? {
+                        file.append(b"\n")?;
+                    }
+                    file
                 } else {
                     let file = fs.create(path)?;
                     fs.sync_dir(&self.dir)?;
                     file
                 };
-                slot.insert(file)
+                slot.insert(OpenFile {
+                    file,
+                    is_synced: true,
+                })
             }
         };
-        file.append(lines)?;
-        file.sync()
+        open.is_synced = false;
+        open.file.append(lines)
     }
+}
+
+impl OpenFile {
+    fn sync(&mut self) -> std::io::Result<()> {
+        if !self.is_synced {
+            self.file.sync()?;
+            self.is_synced = true;
+        }
+        Ok(())
+    }
+}
+
+/// Tells whether a file is empty or its last line whole: a write that failed may have left half of one.
+fn ends_a_line(fs: &dyn Fs, path: &Path) -> std::io::Result<bool> {
+    let file = fs.open_read(path)?;
+    let Some(last) = file.len()?.checked_sub(1) else {
+        return Ok(true);
+    };
+    let mut byte = [0];
+    file.read_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
 }

@@ -159,7 +159,7 @@ impl Lanes {
     pub(super) fn sleep(&self, time: Duration) -> bool {
         let mut state = self.state.lock();
         let wakes = state.wakes;
-        let until = now() + time;
+        let until = now().saturating_add(time);
         while !state.is_stopping && state.wakes == wakes {
             let left = until.saturating_sub(now());
             if left.is_zero() {

@@ -114,6 +114,12 @@ const METRICS: &[Described] = &[
         value: |sender| seconds(sender.last_acknowledged),
     },
     Described {
+        name: "tsdb_remote_failing",
+        kind: MetricKind::Gauge,
+        help: "1 if a remote has taken nothing since something went wrong.",
+        value: |sender| f64::from(u8::from(sender.failing.is_some())),
+    },
+    Described {
         name: "tsdb_remote_paused",
         kind: MetricKind::Gauge,
         help: "1 if nothing is sent until somebody has looked.",

@@ -133,7 +133,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// Those of [`Db::start_sender`]. With options that cannot work everything stays as it was.
+    /// Those of [`Db::start_sender`]. With options that cannot work everything stays as it was; after a fault of the disk
+    /// nothing is sent until the next call.
     pub fn reconfigure(
         &mut self,
         transport: Arc<dyn Transport>,
@@ -159,16 +160,19 @@ impl Sender {
     /// Answers whether it has.
     pub fn wait_until_sent(&self, timeout: Duration) -> Result<bool> {
         self.db.sync()?;
-        let until = now() + timeout;
+        let until = now().saturating_add(timeout);
         let end = Position::before(self.db.inner.writer()?.last_sequence() + 1);
-        self.with_running(|shared| shared.lanes.hurry(true));
-        let mut is_sent = false;
-        while !is_sent && now() < until {
-            self.with_running(|shared| shared.lanes.wait_progress(POLL));
-            is_sent = self.ack.progress().low() >= end;
+        let is_sent = || self.ack.progress().low() >= end;
+        let Some(Running { shared, .. }) = &self.running else {
+            return Ok(is_sent());
+        };
+        let lanes = &shared.lanes;
+        lanes.hurry(true);
+        while !is_sent() && now() < until && self.db.inner.check_open().is_ok() {
+            lanes.wait_progress(POLL);
         }
-        self.with_running(|shared| shared.lanes.hurry(false));
-        Ok(is_sent)
+        lanes.hurry(false);
+        Ok(is_sent())
     }
 
     /// Waits as [`Self::wait_until_sent`] does, and stops.

@@ -46,6 +46,11 @@ impl Shard {
             if self.deliver(&load.batch).is_err() {
                 return;
             }
+            // Also if all of it was refused: the remote takes part.
+            self.shared.counters.end_trouble();
+            if let Err(error) = self.shared.dead_letters.sync() {
+                self.fail_refused(&error);
+            }
             let places = self.shared.lanes.delivered(self.number, load.end);
             self.shared.count_queued();
             if self.acknowledge(&places).is_err() {
@@ -97,10 +102,13 @@ impl Shard {
             if built.sent > 0 {
                 verdict = self.send(batch);
             }
-            let is_settled = matches!(
-                verdict,
-                Verdict::Stored | Verdict::Outcomes(_) | Verdict::Refused { .. }
-            ) || matches!(verdict, Verdict::Split { .. }) && taken.len() == 1;
+            let is_settled = match verdict {
+                Verdict::Stored | Verdict::Outcomes(_) => true,
+                Verdict::Split { .. } => taken.len() == 1,
+                Verdict::Retry { .. }
+                | Verdict::Misconfigured { .. }
+                | Verdict::Downgrade { .. } => false,
+            };
             if is_settled {
                 // Those that were left out are only left out once.
                 for (reason, samples) in built.skipped {
@@ -132,10 +140,6 @@ impl Shard {
                 Ok(())
             }
             Verdict::Outcomes(outcomes) => self.settle_each(batch, &outcomes, parts),
-            Verdict::Refused { reason } => {
-                self.refuse(taken.map(|at| batch.sample(at)), sent, &reason);
-                Ok(())
-            }
             Verdict::Split { reason } if taken.len() == 1 => {
                 self.refuse(taken.map(|at| batch.sample(at)), sent, &reason);
                 Ok(())
@@ -245,14 +249,16 @@ impl Shard {
         counters
             .retried
             .fetch_add(samples as u64, Ordering::Relaxed);
-        *counters.trouble.lock() = Some(reason);
+        *counters.failing.lock() = Some(reason);
         let wait = self.backoff.next(after);
         self.sleep(wait)
     }
 
     /// Waits until the remote may have been mended, or somebody says so.
     fn wait_for_somebody(&mut self, reason: String) -> Result<(), Stopped> {
-        let before = self.shared.counters.trouble.lock().replace(reason.clone());
+        let counters = &self.shared.counters;
+        *counters.failing.lock() = Some(reason.clone());
+        let before = counters.paused.lock().replace(reason.clone());
         if before.as_ref() != Some(&reason) {
             self.shared.inner.emit(&Event::RemotePaused {
                 remote: self.shared.remote.clone(),
@@ -278,7 +284,7 @@ impl Shard {
         if samples > 0 {
             counters.sent.fetch_add(samples as u64, Ordering::Relaxed);
             counters.note_acknowledged(self.shared.inner.options.clock.now_ms());
-            *counters.trouble.lock() = None;
+            counters.end_trouble();
         }
     }
 
@@ -307,10 +313,7 @@ impl Shard {
             .filter(|(_, sample)| sample.timestamp >= not_before)
             .map(|(series, sample)| (&**series, sample));
         if let Err(error) = self.shared.dead_letters.put(kept, reason) {
-            self.fail(format!(
-                "samples refused by {}: {error}",
-                self.shared.remote
-            ));
+            self.fail_refused(&error);
         }
         self.shared
             .counters
@@ -327,6 +330,14 @@ impl Shard {
         let now_ms = self.shared.inner.options.clock.now_ms();
         let limit = self.shared.options.sample_age_limit;
         limit.map_or(Timestamp::MIN, |limit| now_ms.saturating_sub(to_ms(limit)))
+    }
+
+    /// Samples that nobody wants any more stop nothing, not even if the disk does not want them either.
+    fn fail_refused(&self, error: &Error) {
+        self.fail(format!(
+            "samples refused by {}: {error}",
+            self.shared.remote
+        ));
     }
 
     fn fail(&self, message: String) {

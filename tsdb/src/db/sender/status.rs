@@ -39,6 +39,8 @@ pub struct SenderStatus {
     pub shards: usize,
     /// What is spoken.
     pub dialect: &'static str,
+    /// What went wrong last, unless the remote has taken something since.
+    pub failing: Option<String>,
     /// Why nothing is sent at the moment, if somebody has to look or has paused it.
     pub paused: Option<String>,
 }
@@ -58,7 +60,9 @@ pub(in crate::db) struct Counters {
     newest_sent: Newest,
     last_acknowledged: Newest,
     pub(super) dialect: Mutex<&'static str>,
-    pub(super) trouble: Mutex<Option<String>>,
+    pub(super) failing: Mutex<Option<String>>,
+    /// Set if it takes somebody to look.
+    pub(super) paused: Mutex<Option<String>>,
 }
 
 /// The largest timestamp noted so far.
@@ -96,7 +100,8 @@ impl Default for Counters {
             newest_sent: Newest::default(),
             last_acknowledged: Newest::default(),
             dialect: Mutex::new(""),
-            trouble: Mutex::new(None),
+            failing: Mutex::new(None),
+            paused: Mutex::new(None),
         }
     }
 }
@@ -128,7 +133,13 @@ impl Counters {
     pub(super) fn end(&self) {
         self.shards.store(0, Ordering::Relaxed);
         self.queued.store(0, Ordering::Relaxed);
-        *self.trouble.lock() = None;
+        self.end_trouble();
+    }
+
+    /// Notes that the remote has taken something, or is asked for nothing.
+    pub(super) fn end_trouble(&self) {
+        *self.failing.lock() = None;
+        *self.paused.lock() = None;
     }
 
     /// Returns what is known without the sender itself.
@@ -149,7 +160,8 @@ impl Counters {
             last_acknowledged: self.last_acknowledged.get(),
             shards: get(&self.shards) as usize,
             dialect: *self.dialect.lock(),
-            paused: self.trouble.lock().clone(),
+            failing: self.failing.lock().clone(),
+            paused: self.paused.lock().clone(),
         }
     }
 }

@@ -40,10 +40,15 @@ impl Backoff {
         self.drawn += 1;
         let fraction = self.hasher.hash_one(self.drawn) as f64 / u64::MAX as f64;
         match wish {
-            Some(wish) => wish + self.min.mul_f64(fraction),
-            None => limit.mul_f64(fraction),
+            Some(wish) => wish.saturating_add(spread(self.min, fraction)),
+            None => spread(limit, fraction),
         }
     }
+}
+
+/// Returns a part of a time, however long that is.
+fn spread(time: Duration, fraction: f64) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * fraction).unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -66,6 +71,15 @@ mod tests {
         }
         let mean = sum / 1_000;
         assert!(mean > ms(13) && mean < ms(17), "{mean:?}");
+    }
+
+    #[test]
+    fn limits_may_be_as_long_as_they_like() {
+        let mut backoff = Backoff::new(Duration::MAX, Duration::MAX);
+        for _ in 0..100 {
+            assert!(backoff.next(None) <= Duration::MAX);
+            assert!(backoff.next(Some(Duration::MAX)) == Duration::MAX);
+        }
     }
 
     #[test]

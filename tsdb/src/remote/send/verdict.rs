@@ -26,11 +26,6 @@ pub(crate) enum Verdict {
         /// What the remote said.
         reason: String,
     },
-    /// Nothing in it is stored, and nothing ever will be.
-    Refused {
-        /// What the remote said.
-        reason: String,
-    },
     /// Somebody has to look; until then everything is kept.
     Misconfigured {
         /// What the remote said.
@@ -102,8 +97,8 @@ impl Verdict {
                 (Message::V2, Some(_)) => Self::Split { reason },
             },
             400 => match written {
-                Some(Written { samples: 0, .. }) => Self::Refused { reason },
                 None if is_new && can_downgrade => Self::Downgrade { reason },
+                // Also if it has written none: it may take all of a request or nothing.
                 Some(_) | None => Self::Split { reason },
             },
             415 if can_downgrade => Self::Downgrade { reason },
@@ -209,7 +204,7 @@ mod tests {
         assert_eq!(verdict(204, &written("10"), V2), "Stored");
         assert_eq!(verdict(204, &written("9"), V2), "Split { reason: R }");
         assert_eq!(verdict(400, &written("9"), V2), "Split { reason: R }");
-        assert_eq!(verdict(400, &written("0"), V2), "Refused { reason: R }");
+        assert_eq!(verdict(400, &written("0"), V2), "Split { reason: R }");
         assert_eq!(verdict(204, &[], V2), "Downgrade { reason: R }");
         assert_eq!(verdict(415, &[], V2), "Downgrade { reason: R }");
     }

@@ -28,9 +28,9 @@ impl Written {
         ]
     }
 
-    /// Reads the headers of an answer. `None` if none of the three is there: a receiver that only knows 1.0 answers 2xx to
-    /// a body it has not understood, so without them nothing is confirmed. A header that is missing beside another, or
-    /// that is no number, counts as 0.
+    /// Reads the headers of an answer. `None` if none of the three is there with a number: a receiver that only knows 1.0
+    /// answers 2xx to a body it has not understood, so without them nothing is confirmed. One that is missing beside
+    /// another counts as 0.
     pub fn parse<'h>(headers: impl IntoIterator<Item = (&'h str, &'h str)>) -> Option<Self> {
         let mut written = Self::default();
         let mut is_confirmed = false;
@@ -44,8 +44,10 @@ impl Written {
             } else {
                 continue;
             };
-            *count = value.trim().parse().unwrap_or_default();
-            is_confirmed = true;
+            if let Ok(number) = value.trim().parse() {
+                *count = number;
+                is_confirmed = true;
+            }
         }
         is_confirmed.then_some(written)
     }
@@ -74,6 +76,6 @@ mod tests {
             read(&[(lower, " 7 ")]).map(|written| written.samples),
             Some(7)
         );
-        assert_eq!(read(&[(lower, "-1")]), Some(Written::default()));
+        assert_eq!(read(&[(lower, "-1")]), None);
     }
 }
