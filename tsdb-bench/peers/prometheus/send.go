@@ -8,14 +8,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	commonconfig "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/storage/remote"
 
 	"tsdb-bench/peers/workload"
 )
 
-// Send begins what the server does for remote write, as it is configured by default: a watcher reads the log and hands
-// samples to shards, which send them. The storage is not open, so nothing of it is paid for.
+// Send begins what the server does for remote write, as it is configured by default but for the wait of requests that are
+// not full: a watcher reads the log and hands samples to shards, which send them. The storage is not open, so nothing of it
+// is paid for.
 //
 // The watcher passes over samples that are older than itself, and over those in segments of the log that are closed: the
 // samples have to be in the future and in one segment.
@@ -35,6 +37,7 @@ func (engine) Send(dir, address, protocol string) (workload.Sending, error) {
 	write.URL = &commonconfig.URL{URL: target}
 	// There is no metadata to send, and no scraper to ask for it.
 	write.MetadataConfig.Send = false
+	write.QueueConfig.BatchSendDeadline = model.Duration(100 * time.Millisecond)
 	switch protocol {
 	case "rw1":
 	case "rw2":

@@ -23,6 +23,9 @@ const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// The longest without a new sample.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// How long samples wait for a request to be full. Short, or the wait of the last ones would be most of a short run.
+const BATCH_DEADLINE: Duration = Duration::from_millis(100);
+
 /// What a receiver has come to.
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct Counts {
@@ -40,6 +43,7 @@ pub fn run(dir: &Path, url: &str, protocol: &str, samples: u64) -> Result<()> {
             "rw2" => Protocol::RemoteWrite2,
             _ => return Err(format!("{protocol} is no protocol").into()),
         },
+        batch_deadline: BATCH_DEADLINE,
         ..SenderOptions::default()
     };
     let clock = Arc::new(ManualClock::default());
