@@ -9,6 +9,7 @@
 mod support;
 
 mod append;
+mod backfill;
 mod crash;
 mod damage;
 mod faults;

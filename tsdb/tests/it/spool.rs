@@ -11,16 +11,16 @@ use tsdb::{
 
 use crate::support::{DIR, T0, World, labels};
 
-type Received = BTreeMap<String, Vec<(i64, u64)>>;
+pub type Received = BTreeMap<String, Vec<(i64, u64)>>;
 
 /// What a remote got, series by series in the order of arrival.
 #[derive(Debug, Default, Clone)]
-struct Receiver {
-    got: Received,
+pub struct Receiver {
+    pub got: Received,
 }
 
 impl Receiver {
-    fn take(&mut self, spool: &mut Spool, batch: &[(u64, Sample)]) {
+    pub fn take(&mut self, spool: &mut Spool, batch: &[(u64, Sample)]) {
         let mut ids: Vec<u64> = batch.iter().map(|(series, _)| *series).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -36,12 +36,12 @@ impl Receiver {
         }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.got.values().map(Vec::len).sum()
     }
 }
 
-fn scrape(world: &World, db: &Db, from: usize, to: usize, timestamp: i64) {
+pub fn scrape(world: &World, db: &Db, from: usize, to: usize, timestamp: i64) {
     world.clock.set(timestamp);
     let mut appender = db.appender().unwrap();
     for number in from..to {
@@ -53,7 +53,7 @@ fn scrape(world: &World, db: &Db, from: usize, to: usize, timestamp: i64) {
 }
 
 /// Reads and acknowledges everything that is durable.
-fn drain(spool: &mut Spool, receiver: &mut Receiver) {
+pub fn drain(spool: &mut Spool, receiver: &mut Receiver) {
     let mut batch = SpoolBatch::default();
     loop {
         batch.clear();
@@ -484,10 +484,10 @@ fn remote_that_starts_with_the_oldest_gets_what_the_log_has() {
 }
 
 /// Draws numbers from a seed.
-struct Draw(u64);
+pub struct Draw(pub u64);
 
 impl Draw {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
