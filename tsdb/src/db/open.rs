@@ -124,6 +124,10 @@ impl Opening<'_> {
         start.sequence = start.sequence.max(checkpoint.sequence + 1);
         start.previous = start.previous.max(checkpoint.sequence);
         start.segment = start.segment.max(checkpoint.segment + 1);
+        // Where no later header says it, a segment before the checkpoint's ends with what the checkpoint covers.
+        for info in &mut start.segments {
+            info.last_sequence = info.last_sequence.min(start.sequence - 1);
+        }
         let unusable = log.unusable.clone();
         drop(log);
         let config = WalConfig {

@@ -201,11 +201,11 @@ mod tests {
     use super::*;
     use crate::encoding::hex_example;
     use crate::fs::{CrashChoice, SimFs};
-    use crate::ship::Position;
+    use crate::ship::{BackfillEnd, Position};
 
     fn remembered(sequence: u64) -> Remembered {
         Remembered {
-            progress: Progress::new(Position { sequence, index: 2 }, 1),
+            progress: Progress::new(Position::Log { sequence, index: 2 }, 1),
             dropped: [5, 0, 1],
         }
     }
@@ -234,9 +234,34 @@ mod tests {
     fn example_of_the_format_document_decodes() {
         let bytes = hex_example(include_str!("FORMAT.md"));
         assert_eq!(header_version(&bytes), Some(VERSION));
-        assert_eq!(last_record(&bytes[HEADER_BYTES..]), Some(remembered(300)));
+        let mut progress = Progress::with_backfill(
+            1_000,
+            BackfillEnd {
+                end: 2_000,
+                sequence: 280,
+            },
+        );
+        progress.reshard(2);
+        let place = Position::Log {
+            sequence: 300,
+            index: 2,
+        };
+        progress.advance(0, place);
+        let place = Position::Backfill {
+            timestamp: 1_500,
+            key: 7,
+        };
+        progress.advance(1, place);
+        let remembered = Remembered {
+            progress,
+            dropped: [5, 0, 1],
+        };
+        assert_eq!(
+            last_record(&bytes[HEADER_BYTES..]).as_ref(),
+            Some(&remembered)
+        );
         let fs = SimFs::new();
-        create(&fs, 300);
+        CursorFile::create(Arc::new(fs.clone()), path().to_owned(), &remembered).unwrap();
         assert_eq!(content(&fs), bytes);
     }
 
@@ -264,7 +289,7 @@ mod tests {
             (header_version(bytes) == Some(VERSION))
                 .then(|| last_record(&bytes[HEADER_BYTES..]))
                 .flatten()
-                .map(|remembered| remembered.progress.low().sequence)
+                .map(|remembered| remembered.progress.low().sequence())
         };
         assert_eq!(place(&bytes), Some(5));
         for len in 0..bytes.len() {

@@ -1,6 +1,6 @@
 //! What has left for elsewhere, and what has not.
 //!
-//! The log is the only copy of what waits for a remote: there is no queue beside it. Each remote has a file of its own
+//! The log, and before it what is stored, is the only copy of what waits for a remote: there is no queue beside it. Each remote has a file of its own
 //! that says how far it has come, and segments of the log stay for the slowest.
 //!
 //! 1. A [`LogReader`] follows the log behind what is durable and decodes frames without the head: a segment carries the
@@ -16,14 +16,16 @@
 mod catalog;
 mod cursor;
 mod decode;
+mod position;
 mod progress;
 mod reader;
 
 pub(crate) use catalog::Keys;
 pub(crate) use cursor::{CursorFile, Remembered};
-pub(crate) use progress::shard_key;
+pub(crate) use progress::{BackfillEnd, put_key_bytes, shard_key};
 pub(crate) use reader::LogReader;
 
 pub use cursor::DropReason;
-pub use progress::{Position, Progress, SHARDS_MAX, shard_of};
+pub use position::Position;
+pub use progress::{Progress, SHARDS_MAX, shard_of};
 pub use reader::{SpoolBatch, SpooledSample};

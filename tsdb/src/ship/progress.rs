@@ -1,45 +1,31 @@
 //! How far a remote has come, shard by shard.
 
-use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint};
+use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, put_varint};
 use crate::labels::Labels;
+use crate::time::Timestamp;
 
-/// A place between two samples of the log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position {
-    /// Sequence of a frame.
-    pub sequence: u64,
-    /// Number of the sample in the frame, in the order of the frame's sections.
-    pub index: u32,
-}
-
-impl Position {
-    /// Returns the place before the first sample of a frame.
-    pub fn before(sequence: u64) -> Self {
-        Self { sequence, index: 0 }
-    }
-
-    /// Returns the place behind the sample that stands here.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self {
-            index: self.index + 1,
-            ..self
-        }
-    }
-}
+use super::position::Position;
 
 /// Returns the key that decides about the shard of a series. Ids would not do: a series that the head has forgotten comes
 /// back under another one, and its samples must not overtake each other.
 pub(crate) fn shard_key(labels: &Labels) -> u32 {
     let mut bytes = Vec::with_capacity(256);
+    put_key_bytes(labels.iter(), &mut bytes);
+    crc32(&bytes)
+}
+
+/// Appends the bytes whose checksum is the key of a series.
+pub(crate) fn put_key_bytes<'a>(
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    out: &mut Vec<u8>,
+) {
     for (name, value) in labels {
         for text in [name, value] {
-            bytes.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(text.as_bytes());
             // No byte of UTF-8: texts cannot run into each other.
-            bytes.push(0xff);
+            out.push(0xff);
         }
     }
-    crc32(&bytes)
 }
 
 /// Returns the shard, of `shards`, that samples with this [key](super::SpooledSample::key) belong to. Part of the format:
@@ -50,22 +36,55 @@ pub fn shard_of(key: u32, shards: usize) -> usize {
     ((hash * shards as u64) >> 32) as usize
 }
 
-/// Which samples of a log a remote has acknowledged.
+/// Which samples a remote has acknowledged.
 ///
-/// Each shard sends its samples in the order of the log and has a place behind which nothing is acknowledged. After the
-/// number of shards changed, the places of the old ones count on until the new ones have passed them.
+/// Each shard sends its samples in the order of their [positions](Position) and has a place behind which nothing is
+/// acknowledged. After the number of shards changed, the places of the old ones count on until the new ones have passed
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// One place for each shard; the first list is the present one, older ones follow.
     layers: Vec<Vec<Position>>,
+    /// As long as a place lies in it.
+    backfill: Option<BackfillEnd>,
+}
+
+/// Where a backfill ends and the log begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BackfillEnd {
+    /// No sample of the backfill is as new.
+    pub(crate) end: Timestamp,
+    /// First frame that is sent from the log.
+    pub(crate) sequence: u64,
 }
 
 impl Progress {
-    /// Returns the progress of `shards` shards that all start at `position`.
+    /// Returns the progress of `shards` shards that all start at `position`, which is in the log.
     pub fn new(position: Position, shards: usize) -> Self {
         Self {
-            layers: vec![vec![position; shards.max(1)]],
+            layers: vec![vec![position.max(Position::before(1)); shards.max(1)]],
+            backfill: None,
         }
+    }
+
+    /// Returns the progress of one shard that has everything from `start` on before it, up to the end of a backfill, and
+    /// then the log.
+    pub(crate) fn with_backfill(start: Timestamp, backfill: BackfillEnd) -> Self {
+        Self {
+            layers: vec![vec![Position::at(start)]],
+            backfill: Some(backfill),
+        }
+    }
+
+    /// Returns where the backfill ends, unless all shards have.
+    pub(crate) fn backfill(&self) -> Option<BackfillEnd> {
+        self.backfill
+    }
+
+    /// Returns the place in the log below which nothing is needed any more.
+    pub(crate) fn low_in_log(&self) -> Position {
+        let begin = self.backfill.map_or(1, |backfill| backfill.sequence);
+        self.low().max(Position::before(begin))
     }
 
     /// Returns the number of shards.
@@ -98,18 +117,44 @@ impl Progress {
 
     /// Notes that a shard has nothing unacknowledged below `position`. A place never goes back.
     pub fn advance(&mut self, shard: usize, position: Position) {
+        let first = self.backfill.map_or(1, |backfill| backfill.sequence);
         let place = &mut self.layers[0][shard];
-        *place = (*place).max(position);
-        let low = self.layers[0].iter().min().copied().unwrap_or_default();
-        let mut first = true;
-        self.layers
-            .retain(|layer| std::mem::take(&mut first) || layer.iter().any(|place| *place > low));
+        *place = (*place).max(match position {
+            // The budget may have moved the log's beginning on since this was read.
+            Position::Log { .. } => position.max(Position::before(first)),
+            Position::Backfill { .. } => position,
+        });
+        self.settle();
     }
 
     /// Passes over everything below `position`.
     pub fn skip_to(&mut self, position: Position) {
         for shard in 0..self.shards() {
             self.advance(shard, position);
+        }
+    }
+
+    /// Passes over everything in the log before a frame; what is left of a backfill stays.
+    pub(crate) fn skip_log_to(&mut self, sequence: u64) {
+        if let Some(backfill) = &mut self.backfill {
+            backfill.sequence = backfill.sequence.max(sequence);
+        }
+        for place in &mut self.layers[0] {
+            if !place.is_backfill() {
+                *place = (*place).max(Position::before(sequence));
+            }
+        }
+        self.settle();
+    }
+
+    /// Forgets what tells nothing any more.
+    fn settle(&mut self) {
+        let low = self.layers[0].iter().min().copied().unwrap_or_default();
+        let mut first = true;
+        self.layers
+            .retain(|layer| std::mem::take(&mut first) || layer.iter().any(|place| *place > low));
+        if !self.low().is_backfill() {
+            self.backfill = None;
         }
     }
 
@@ -131,9 +176,25 @@ impl Progress {
         for layer in &self.layers {
             put_uvarint(out, layer.len() as u64);
             for place in layer {
-                put_uvarint(out, place.sequence);
-                put_uvarint(out, u64::from(place.index));
+                match *place {
+                    Position::Log { sequence, index } => {
+                        put_uvarint(out, sequence.max(1));
+                        put_uvarint(out, u64::from(index));
+                    }
+                    Position::Backfill { timestamp, key } => {
+                        put_uvarint(out, 0);
+                        put_varint(out, timestamp);
+                        put_uvarint(out, u64::from(key));
+                    }
+                }
             }
+        }
+        match self.backfill {
+            Some(BackfillEnd { end, sequence }) => {
+                put_uvarint(out, sequence.max(1));
+                put_varint(out, end);
+            }
+            None => put_uvarint(out, 0),
         }
     }
 
@@ -147,9 +208,15 @@ impl Progress {
             }
             let mut layer = Vec::with_capacity(shards);
             for _ in 0..shards {
-                layer.push(Position {
-                    sequence: reader.uvarint()?,
-                    index: reader.uvarint_max(u32::MAX as usize, "sample index")? as u32,
+                layer.push(match reader.uvarint()? {
+                    0 => Position::Backfill {
+                        timestamp: reader.varint()?,
+                        key: reader.uvarint_max(u32::MAX as usize, "key of a shard")? as u32,
+                    },
+                    sequence => Position::Log {
+                        sequence,
+                        index: reader.uvarint_max(u32::MAX as usize, "sample index")? as u32,
+                    },
                 });
             }
             layers.push(layer);
@@ -157,7 +224,18 @@ impl Progress {
         if layers.is_empty() {
             return Err(reader.malformed("progress without a shard"));
         }
-        Ok(Self { layers })
+        let backfill = match reader.uvarint()? {
+            0 => None,
+            sequence => Some(BackfillEnd {
+                end: reader.varint()?,
+                sequence,
+            }),
+        };
+        let progress = Self { layers, backfill };
+        if progress.low().is_backfill() != progress.backfill.is_some() {
+            return Err(reader.malformed("backfill without an end, or the other way round"));
+        }
+        Ok(progress)
     }
 }
 
@@ -243,11 +321,22 @@ mod tests {
         /// of its series; up to seven changes may wait for each other.
         #[test]
         fn every_sample_is_sent_once(acts in acts()) {
-            let samples: Vec<(u32, Position)> = (0..200u64)
-                .map(|n| ((n * 37 % 11 * 0x1234_5678) as u32, Position { sequence: 1 + n / 7, index: (n % 7) as u32 }))
-                .collect();
+            let key = |n: u64| (n * 37 % 11 * 0x1234_5678) as u32;
+            let stored = (0..80u64).map(|n| (key(n), Position::at(n as i64 / 3)));
+            let logged = (0..200u64)
+                .map(|n| (key(n), Position::Log { sequence: 1 + n / 7, index: (n % 7) as u32 }));
+            let mut samples: Vec<(u32, Position)> = stored.chain(logged).collect();
+            for (key, position) in &mut samples {
+                if let Position::Backfill { key: place, .. } = position {
+                    *place = *key;
+                }
+            }
+            samples.sort_by_key(|(_, position)| *position);
+            samples.dedup();
             let end = at(1_000);
-            let mut progress = Progress::new(at(1), 2);
+            let backfill = BackfillEnd { end: 90, sequence: 1 };
+            let mut progress = Progress::with_backfill(0, backfill);
+            progress.reshard(2);
             let mut sent = vec![0; samples.len()];
             let send = |progress: &mut Progress, shard: usize, count: usize, sent: &mut Vec<i32>| {
                 let mine: Vec<usize> = (0..samples.len())

@@ -7,27 +7,28 @@ use crate::wal::{Followed, Follower, Wal};
 
 use super::catalog::{Catalog, FindKeys};
 use super::decode::{FrameVisitor, LogDecoder};
-use super::progress::{Position, Progress};
+use super::position::Position;
+use super::progress::Progress;
 
 /// A sample on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpooledSample {
-    /// Id of its series.
+    /// Id of its series. In a backfill it has the highest bit set, and means the same only to the spool it came from.
     pub series: u64,
     /// What [`shard_of`](super::shard_of) takes: the same for all samples with these labels.
     pub key: u32,
     /// When, and what.
     pub sample: Sample,
-    /// Where it stands in the log.
+    /// Where it stands.
     pub position: Position,
 }
 
-/// Samples in the order of the log.
+/// Samples in the order of their positions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpoolBatch {
     /// Those that are not acknowledged.
     pub samples: Vec<SpooledSample>,
-    /// Everything of the log below has been read.
+    /// Everything below has been read.
     pub end: Position,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct LogReader {
 impl LogReader {
     /// Returns a reader of what `progress` does not cover.
     pub(crate) fn new(wal: &Wal, progress: Progress) -> Self {
-        let from = wal.decodable_from(progress.low().sequence);
+        let from = wal.decodable_from(progress.low_in_log().sequence());
         Self {
             follower: Follower::new(wal, from),
             decoder: LogDecoder::default(),
@@ -64,7 +65,7 @@ impl LogReader {
 
     /// Returns the place before which everything has been read.
     pub(crate) fn position(&self) -> Position {
-        Position::before(self.follower.sequence()).max(self.progress.low())
+        Position::before(self.follower.sequence()).max(self.progress.low_in_log())
     }
 
     /// Adds samples to `batch` until it has `limit`, which a single commit may exceed, or nothing durable is left.
@@ -93,7 +94,7 @@ impl LogReader {
         find_keys: &mut FindKeys<'_>,
         batch: &mut SpoolBatch,
     ) -> Result<bool> {
-        let low = self.progress.low();
+        let low = self.progress.low_in_log().sequence();
         while batch.samples.len() < limit {
             match self.follower.next(wal)? {
                 Followed::CaughtUp => return Ok(false),
@@ -118,7 +119,7 @@ impl LogReader {
                         progress: &self.progress,
                         catalog: &self.catalog,
                         next: Position::before(sequence),
-                        is_passed: sequence < low.sequence,
+                        is_passed: sequence < low,
                         samples: &mut batch.samples,
                     };
                     let loss = self.decoder.read(body, &mut collector);
@@ -134,6 +135,11 @@ impl LogReader {
     /// Takes the labels of a series that the log named since they were last taken.
     pub(crate) fn take_name(&mut self, series: u64) -> Option<Labels> {
         self.catalog.names.remove(&series)
+    }
+
+    /// Forgets the labels that nobody has taken.
+    pub(crate) fn forget_names(&mut self) {
+        self.catalog.names.clear();
     }
 
     /// Returns how many frames are gone and how many rows could not be decoded for want of them.

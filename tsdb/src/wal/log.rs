@@ -283,10 +283,11 @@ impl Wal {
     /// segment, or of the one that this continues.
     pub(crate) fn decodable_from(&self, sequence: u64) -> u64 {
         let segments = self.segments();
-        let Some(holder) = super::follow::holder(&segments, sequence) else {
-            return sequence;
-        };
-        segments[needed_from(&segments, holder.number)].first_sequence
+        let open = segments.last().map_or(0, |info| info.number);
+        // One that is not written yet comes to the open segment, whose rows need the bases before them.
+        let number =
+            super::follow::holder(&segments, sequence).map_or(open, |holder| holder.number);
+        segments[needed_from(&segments, number)].first_sequence
     }
 
     /// Returns the number of the segment the frame `sequence` stands in, or will.

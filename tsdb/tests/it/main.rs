@@ -9,6 +9,7 @@
 mod support;
 
 mod append;
+mod backfill;
 #[cfg(feature = "remote-write")]
 mod chaos;
 mod crash;

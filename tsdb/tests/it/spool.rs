@@ -11,16 +11,16 @@ use tsdb::{
 
 use crate::support::{DIR, Draw, T0, World, labels};
 
-type Received = BTreeMap<String, Vec<(i64, u64)>>;
+pub type Received = BTreeMap<String, Vec<(i64, u64)>>;
 
 /// What a remote got, series by series in the order of arrival.
 #[derive(Debug, Default, Clone)]
-struct Receiver {
-    got: Received,
+pub struct Receiver {
+    pub got: Received,
 }
 
 impl Receiver {
-    fn take(&mut self, spool: &mut Spool, batch: &[(u64, Sample)]) {
+    pub fn take(&mut self, spool: &mut Spool, batch: &[(u64, Sample)]) {
         let mut ids: Vec<u64> = batch.iter().map(|(series, _)| *series).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -36,12 +36,12 @@ impl Receiver {
         }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.got.values().map(Vec::len).sum()
     }
 }
 
-fn scrape(world: &World, db: &Db, from: usize, to: usize, timestamp: i64) {
+pub fn scrape(world: &World, db: &Db, from: usize, to: usize, timestamp: i64) {
     world.clock.set(timestamp);
     let mut appender = db.appender().unwrap();
     for number in from..to {
@@ -53,7 +53,7 @@ fn scrape(world: &World, db: &Db, from: usize, to: usize, timestamp: i64) {
 }
 
 /// Reads and acknowledges everything that is durable.
-fn drain(spool: &mut Spool, receiver: &mut Receiver) {
+pub fn drain(spool: &mut Spool, receiver: &mut Receiver) {
     let mut batch = SpoolBatch::default();
     loop {
         batch.clear();

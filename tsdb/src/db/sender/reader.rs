@@ -198,6 +198,11 @@ impl Reader {
             self.shared.counters.note_read(sample.timestamp);
         }
         let shard = shard_of(spooled.key, self.pending.len());
+        // A backfill has ids of its own: together, a series would be in the batch twice.
+        let is_turn = self.pending[shard].end.is_backfill() != spooled.position.is_backfill();
+        if is_turn && !self.pending[shard].builder.is_empty() && !self.hand_over(shard) {
+            return false;
+        }
         let known = self
             .series
             .get_mut(&spooled.series)

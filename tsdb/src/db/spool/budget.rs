@@ -42,9 +42,9 @@ impl Inner {
             .remotes
             .all()
             .iter()
-            .map(|remote| remote.state.lock().remembered.progress.low().sequence)
+            .map(|remote| remote.state.lock().remembered.progress.low_in_log())
             .min();
-        low.map_or(segment, |low| segment.min(wal.segment_of(low)))
+        low.map_or(segment, |low| segment.min(wal.segment_of(low.sequence())))
     }
 
     /// Drops the oldest segments that are kept for remotes alone while there are more than the budget allows; the log up
@@ -143,8 +143,7 @@ impl Inner {
 
     fn drop_before(&self, wal: &Wal, remote: &Remote, next: u64, reason: DropReason) -> Result<()> {
         let progress = remote.state.lock().remembered.progress.clone();
-        let place = Position::before(next);
-        if progress.low() >= place {
+        if progress.low_in_log() >= Position::before(next) {
             return Ok(());
         }
         let mut dropped = 0;
@@ -153,7 +152,7 @@ impl Inner {
         })?;
         let mine = {
             let mut state = remote.state.lock();
-            state.remembered.progress.skip_to(place);
+            state.remembered.progress.skip_log_to(next);
             state.remembered.dropped[reason as usize] += dropped;
             state.skips += 1;
             state.changes += 1;
@@ -193,7 +192,7 @@ pub(super) fn read_between(
         more = reader.read(wal, READ_SAMPLES, &mut find_keys, &mut batch)?;
         batch
             .samples
-            .retain(|spooled| spooled.position.sequence < next);
+            .retain(|spooled| spooled.position.sequence() < next);
         visit(&batch);
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! Samples wait in the log for remotes, within a budget.
 //!
-//! [`remotes`] keeps what is durable of each remote, [`budget`] lets go of log that nobody needs or nobody may keep,
+//! [`remotes`] keeps what is durable of each remote, [`backfill`] reads what is older than a remote, [`budget`] lets go of log that nobody needs or nobody may keep,
 //! [`names`] finds the labels of series that are in the log and perhaps no longer in the head, [`metrics`] counts.
 
+mod backfill;
 mod budget;
 mod metrics;
 mod names;
 mod remotes;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +23,9 @@ use super::inner::Inner;
 use super::options::Durability;
 #[cfg(feature = "remote-write")]
 use super::sender::Counters;
+use crate::time::{TimeRange, Timestamp};
+use crate::wal::Wal;
+use backfill::{Backfill, is_own_id};
 use remotes::Remote;
 
 pub use budget::SpoolBudget;
@@ -36,6 +39,10 @@ pub enum SpoolStart {
     Now,
     /// With the oldest sample the log has.
     Oldest,
+    /// With everything stored now that is as new as this, then with what is committed from now on: a backfill. It comes in
+    /// the order of time from blocks and head, so that each series is in order, and the log is kept meanwhile. What a
+    /// deletion, retention or damage takes before it was read is not sent. Without anything that new it is [`Self::Now`].
+    At(Timestamp),
 }
 
 /// What is known of one remote.
@@ -46,6 +53,8 @@ pub struct SpoolStatus {
     pub name: String,
     /// Everything below is acknowledged.
     pub acknowledged: Position,
+    /// What is left of the backfill of a remote that started at a time.
+    pub backfill: Option<TimeRange>,
     /// Sequence of the last commit; the difference is what waits.
     pub last_sequence: u64,
     /// Bytes of the log that it has not acknowledged, to a segment.
@@ -57,12 +66,14 @@ pub struct SpoolStatus {
 /// Reads what one remote has not acknowledged. Made by [`Db::spool`].
 ///
 /// Samples come in the order of the log, and so in the order of time for each series except for those that were appended
-/// out of order. Only what survives a power cut is read. What is read and not acknowledged before the handle is dropped
+/// out of order. A backfill comes first, in the order of time. Only what survives a power cut is read. What is read and not acknowledged before the handle is dropped
 /// is read again by the next one.
 #[derive(Debug)]
 pub struct Spool {
     inner: Arc<Inner>,
     remote: Arc<Remote>,
+    /// What comes before the log, and what its series are called.
+    backfill: Option<Backfill>,
     reader: LogReader,
     skips: u64,
 }
@@ -95,6 +106,7 @@ impl Db {
             (state.remembered.progress.clone(), state.skips)
         };
         Ok(Spool {
+            backfill: Backfill::new(wal, progress.clone()),
             reader: LogReader::new(wal, progress),
             inner: Arc::clone(inner),
             remote,
@@ -156,15 +168,26 @@ impl Spool {
         if inner.options.durability == Durability::Os {
             wal.sync()?;
         }
-        let is_passed = {
-            let state = self.remote.state.lock();
-            state.skips != self.skips && self.reader.position() < state.remembered.progress.low()
-        };
-        if is_passed {
-            self.rewind()?;
+        self.follow_budget(wal);
+        if let Some(backfill) = &mut self.backfill {
+            if !backfill.is_done() {
+                backfill.read(&inner, wal, limit, batch)?;
+                return Ok(true);
+            }
+            backfill.release();
         }
         let find_keys = &mut |ids: &[u64], keys: &mut _| inner.find_keys(ids, keys);
         self.reader.read(wal, limit, find_keys, batch)
+    }
+
+    /// Goes on where the log begins for the remote, if the budget has dropped what would come next.
+    fn follow_budget(&mut self, wal: &Wal) {
+        let state = self.remote.state.lock();
+        let progress = &state.remembered.progress;
+        if state.skips != self.skips && self.reader.position() < progress.low_in_log() {
+            self.skips = state.skips;
+            self.reader = LogReader::new(wal, progress.clone());
+        }
     }
 
     /// Goes back to the first sample that is not acknowledged.
@@ -176,7 +199,9 @@ impl Spool {
         let wal = self.inner.writer()?;
         let state = self.remote.state.lock();
         self.skips = state.skips;
-        self.reader = LogReader::new(wal, state.remembered.progress.clone());
+        let progress = &state.remembered.progress;
+        self.backfill = Backfill::new(wal, progress.clone());
+        self.reader = LogReader::new(wal, progress.clone());
         Ok(())
     }
 
@@ -186,7 +211,10 @@ impl Spool {
         let Some(wal) = &self.inner.wal else {
             return false;
         };
-        let next = self.reader.position().sequence;
+        if self.backfill.as_ref().is_some_and(|one| !one.is_done()) {
+            return true;
+        }
+        let next = self.reader.position().sequence();
         wal.wait_durable(next, timeout)
     }
 
@@ -197,24 +225,13 @@ impl Spool {
         series: &[u64],
         visit: &mut dyn FnMut(u64, Option<&Labels>),
     ) -> Result<()> {
-        let mut missing = HashSet::new();
-        for &id in series {
-            match self.reader.take_name(id) {
-                Some(labels) => visit(id, Some(&labels)),
-                None => match self.inner.head.definitions(&[id]).next() {
-                    Some((_, labels)) => visit(id, Some(&labels)),
-                    None => drop(missing.insert(id)),
-                },
-            }
+        let (own, logged): (Vec<u64>, Vec<u64>) = series.iter().partition(|id| is_own_id(**id));
+        if let Some(backfill) = &mut self.backfill {
+            backfill.labels(&self.inner, &own, visit)?;
+        } else {
+            own.iter().for_each(|&id| visit(id, None));
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let found = self.inner.stored_definitions(&missing)?;
-        for &id in series.iter().filter(|id| missing.contains(id)) {
-            visit(id, found.get(&id));
-        }
-        Ok(())
+        self.inner.series_labels(&mut self.reader, &logged, visit)
     }
 
     /// Returns what to tell acknowledgements to.
@@ -227,7 +244,10 @@ impl Spool {
 
     /// Returns the place before which everything has been read.
     pub fn position(&self) -> Position {
-        self.reader.position()
+        match &self.backfill {
+            Some(backfill) if !backfill.is_done() => backfill.position(),
+            _ => self.reader.position(),
+        }
     }
 
     /// Returns how many frames of the log are lost to damage since the spool was opened, and how many rows could not be

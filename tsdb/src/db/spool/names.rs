@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::fs::names;
 use crate::labels::Labels;
 use crate::series::SeriesStore;
-use crate::ship::{Keys, Progress, shard_key};
+use crate::ship::{Keys, LogReader, Progress, shard_key};
 use crate::wal::Wal;
 
 use super::budget::read_between;
@@ -27,6 +27,33 @@ impl Inner {
         self.read_definitions(&mut |id, labels| {
             keys.entry(id).or_insert_with(|| shard_key(&labels));
         })
+    }
+
+    /// Gives the labels of each of these series to `visit`, as [`Spool::labels`](super::Spool::labels) does.
+    pub(super) fn series_labels(
+        &self,
+        reader: &mut LogReader,
+        series: &[u64],
+        visit: &mut dyn FnMut(u64, Option<&Labels>),
+    ) -> Result<()> {
+        let mut missing = HashSet::new();
+        for &id in series {
+            match reader.take_name(id) {
+                Some(labels) => visit(id, Some(&labels)),
+                None => match self.head.definitions(&[id]).next() {
+                    Some((_, labels)) => visit(id, Some(&labels)),
+                    None => drop(missing.insert(id)),
+                },
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let found = self.stored_definitions(&missing)?;
+        for &id in series.iter().filter(|id| missing.contains(id)) {
+            visit(id, found.get(&id));
+        }
+        Ok(())
     }
 
     /// Returns the definitions of series that are in the series store and perhaps nowhere else.

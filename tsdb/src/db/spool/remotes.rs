@@ -12,7 +12,8 @@ use crate::db::inner::Inner;
 use crate::db::sender::Counters;
 use crate::error::{Error, Result};
 use crate::fs::names;
-use crate::ship::{CursorFile, DropReason, Position, Progress, Remembered};
+use crate::ship::{BackfillEnd, CursorFile, DropReason, Position, Progress, Remembered};
+use crate::time::TimeRange;
 use crate::wal::Wal;
 
 use super::{SpoolStart, SpoolStatus};
@@ -71,16 +72,24 @@ impl Remote {
 
     pub(super) fn status(&self, wal: &Wal) -> SpoolStatus {
         let state = self.state.lock();
-        let acknowledged = state.remembered.progress.low();
+        let progress = &state.remembered.progress;
+        let (acknowledged, needed) = (progress.low(), progress.low_in_log().sequence());
+        let backfill = match (acknowledged, progress.backfill()) {
+            (Position::Backfill { timestamp, .. }, Some(backfill)) => {
+                Some(TimeRange::new(timestamp, backfill.end))
+            }
+            _ => None,
+        };
         let dropped = state.remembered.dropped;
         drop(state);
         let segments = wal.segments();
         let pending = segments
             .iter()
-            .filter(|info| info.last_sequence >= acknowledged.sequence.max(info.first_sequence));
+            .filter(|info| info.last_sequence >= needed.max(info.first_sequence));
         SpoolStatus {
             name: self.name.clone(),
             acknowledged,
+            backfill,
             last_sequence: wal.last_sequence(),
             pending_bytes: pending.map(|info| info.bytes).sum(),
             dropped: std::array::from_fn(|at| (DropReason::ALL[at], dropped[at])),
@@ -122,7 +131,7 @@ impl Inner {
                     self.emit(&Event::Damaged {
                         message: format!("{} remembers nothing", path.display()),
                     });
-                    begin(oldest(wal))
+                    begin(Progress::new(oldest(wal), 1))
                 }
             };
             self.add_remote(entry.name, remembered)?;
@@ -140,11 +149,26 @@ impl Inner {
             return Ok(Arc::clone(remote));
         }
         let wal = self.writer()?;
-        let position = match start {
-            SpoolStart::Now => Position::before(wal.last_sequence() + 1),
-            SpoolStart::Oldest => oldest(wal),
+        let next = wal.last_sequence() + 1;
+        let progress = match start {
+            SpoolStart::Now => Progress::new(Position::before(next), 1),
+            SpoolStart::Oldest => Progress::new(oldest(wal), 1),
+            SpoolStart::At(time) => {
+                // What is sent before the log is must be durable, and what is not in the log behind `next` visible.
+                self.sync_log()?;
+                self.head.publisher.wait(next - 1);
+                let backfill = BackfillEnd {
+                    end: self.stored_before()?,
+                    sequence: next,
+                };
+                if time < backfill.end {
+                    Progress::with_backfill(time, backfill)
+                } else {
+                    Progress::new(Position::before(next), 1)
+                }
+            }
         };
-        self.add_remote(name.to_owned(), begin(position))
+        self.add_remote(name.to_owned(), begin(progress))
     }
 
     fn add_remote(&self, name: String, remembered: Remembered) -> Result<Arc<Remote>> {
@@ -168,9 +192,9 @@ impl Inner {
     }
 }
 
-fn begin(position: Position) -> Remembered {
+fn begin(progress: Progress) -> Remembered {
     Remembered {
-        progress: Progress::new(position, 1),
+        progress,
         dropped: Default::default(),
     }
 }
