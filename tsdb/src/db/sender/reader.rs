@@ -24,9 +24,11 @@ pub(super) struct Reader {
     /// What was read last, and how much of it the shards have.
     batch: SpoolBatch,
     taken: usize,
-    series: HashMap<u64, Known, foldhash::fast::RandomState>,
+    /// The series of each of its samples.
+    slots: Vec<u32>,
+    series: SeriesTable,
     /// Series that are forgotten with their batch, as there were too many.
-    passing: Vec<u64>,
+    passing: Vec<u32>,
     swept: Duration,
     pending: Vec<Pending>,
     newest: Timestamp,
@@ -37,8 +39,19 @@ pub(super) struct Reader {
     rate: Rate,
 }
 
+/// The series that were met. Those of a scrape follow each other here as they do in the log, so that most are found without
+/// a look at their id's hash.
+#[derive(Default)]
+struct SeriesTable {
+    slots: Vec<Known>,
+    /// Slots that nothing is in.
+    free: Vec<u32>,
+    by_id: HashMap<u64, u32, foldhash::fast::RandomState>,
+}
+
 /// A series that was met.
 struct Known {
+    id: u64,
     /// What goes out for it, or why nothing does.
     prepared: Result<Arc<Prepared>, UnsentReason>,
     /// The batch of its shard that it was last added to, and its number there.
@@ -75,7 +88,8 @@ impl Reader {
             spool,
             batch: SpoolBatch::default(),
             taken: 0,
-            series: HashMap::default(),
+            slots: Vec::new(),
+            series: SeriesTable::default(),
             passing: Vec::new(),
             swept: now(),
             pending: (0..shards).map(pending).collect(),
@@ -124,8 +138,9 @@ impl Reader {
         }
         self.learn(spool)?;
         while let Some(sample) = self.batch.samples.get(self.taken).copied() {
+            let slot = self.slots[self.taken];
             self.taken += 1;
-            if !self.add(sample) {
+            if !self.add(sample, slot) {
                 return Ok(false);
             }
         }
@@ -138,7 +153,9 @@ impl Reader {
                 self.shared.lanes.clear(shard, self.batch.end);
             }
         }
-        self.sweep();
+        if !self.sweep() {
+            return Ok(false);
+        }
         if read? {
             return Ok(true);
         }
@@ -147,18 +164,14 @@ impl Reader {
         Ok(!self.shared.lanes.is_stopping())
     }
 
-    /// Finds out what goes out for series that were not met before.
+    /// Finds the series of all samples, and out what goes out for those that were not met before.
     fn learn(&mut self, spool: &mut Spool) -> Result<()> {
-        let mut unknown: Vec<u64> = self.batch.samples[self.taken..]
-            .iter()
-            .map(|sample| sample.series)
-            .filter(|id| !self.series.contains_key(id))
-            .collect();
-        unknown.sort_unstable();
-        unknown.dedup();
+        let mut unknown = self.find_series();
         if unknown.is_empty() {
             return Ok(());
         }
+        unknown.sort_unstable();
+        unknown.dedup();
         let Self {
             series,
             passing,
@@ -171,21 +184,36 @@ impl Reader {
                 Some(labels) => preparer.prepare(labels).map(Arc::new),
                 None => Err(UnsentReason::Unnamed),
             };
-            if series.len() >= shared.options.cached_series {
-                passing.push(id);
+            let slot = series.insert(id, prepared);
+            if series.by_id.len() > shared.options.cached_series {
+                passing.push(slot);
             }
-            let known = Known {
-                prepared,
-                batch: 0,
-                number: 0,
-                is_used: true,
+        })?;
+        self.find_series();
+        Ok(())
+    }
+
+    /// Notes the slot of each sample's series. Returns those that have none.
+    fn find_series(&mut self) -> Vec<u64> {
+        let mut unknown = Vec::new();
+        self.slots.clear();
+        let mut next = 0;
+        for sample in &self.batch.samples {
+            let slot = match self.series.find(sample.series, next) {
+                Some(slot) => slot,
+                None => {
+                    unknown.push(sample.series);
+                    next
+                }
             };
-            series.insert(id, known);
-        })
+            self.slots.push(slot);
+            next = slot.wrapping_add(1);
+        }
+        unknown
     }
 
     /// Adds a sample to what its shard is given next. False if the sender is being stopped.
-    fn add(&mut self, spooled: SpooledSample) -> bool {
+    fn add(&mut self, spooled: SpooledSample, slot: u32) -> bool {
         let sample = spooled.sample;
         let spread = self.shared.time_spread_ms;
         if sample.timestamp > self.time_limit && !self.make_time(sample.timestamp) {
@@ -203,10 +231,7 @@ impl Reader {
         if is_turn && !self.pending[shard].builder.is_empty() && !self.hand_over(shard) {
             return false;
         }
-        let known = self
-            .series
-            .get_mut(&spooled.series)
-            .expect("the series of what was read are learned first");
+        let known = &mut self.series.slots[slot as usize];
         known.is_used = true;
         let prepared = match &known.prepared {
             Ok(prepared) => prepared,
@@ -300,8 +325,21 @@ impl Reader {
         Ok(())
     }
 
-    /// Forgets series: those there was no room for, and now and then those that have no samples any more.
-    fn sweep(&mut self) {
+    /// Forgets series: those there was no room for, and now and then those that have no samples any more. False if the
+    /// sender is being stopped.
+    fn sweep(&mut self) -> bool {
+        let texts_max = TEXTS_MAX.max(4 * self.shared.options.cached_series);
+        if self.preparer.texts() > texts_max {
+            // Numbers of texts begin anew, so no batch may have series of both times.
+            for shard in 0..self.pending.len() {
+                if !self.pending[shard].builder.is_empty() && !self.hand_over(shard) {
+                    return false;
+                }
+            }
+            self.preparer.forget_texts();
+            self.passing.clear();
+            self.series = SeriesTable::default();
+        }
         let shards = self.pending.len() as u64;
         let pending = &self.pending;
         // A series of a batch that is being collected must not be added to it again.
@@ -309,16 +347,66 @@ impl Reader {
             known.batch > 0 && pending[((known.batch - 1) % shards) as usize].batch == known.batch
         };
         let series = &mut self.series;
-        self.passing.retain(|id| {
-            let stays = series.get(id).is_some_and(is_pending);
+        self.passing.retain(|&slot| {
+            let stays = is_pending(&series.slots[slot as usize]);
             if !stays {
-                series.remove(id);
+                series.remove(slot);
             }
             stays
         });
         if now() - self.swept >= SWEEP_INTERVAL {
             self.swept = now();
-            series.retain(|_, known| std::mem::take(&mut known.is_used) || is_pending(known));
+            for slot in 0..series.slots.len() as u32 {
+                let known = &mut series.slots[slot as usize];
+                let is_used = std::mem::take(&mut known.is_used);
+                if !is_used && !is_pending(known) && !self.passing.contains(&slot) {
+                    series.remove(slot);
+                }
+            }
+        }
+        true
+    }
+}
+
+impl SeriesTable {
+    /// Returns the slot of a series, which may well be `guess`.
+    #[inline]
+    fn find(&self, id: u64, guess: u32) -> Option<u32> {
+        match self.slots.get(guess as usize) {
+            Some(known) if known.id == id => Some(guess),
+            _ => self.by_id.get(&id).copied(),
+        }
+    }
+
+    fn insert(&mut self, id: u64, prepared: Result<Arc<Prepared>, UnsentReason>) -> u32 {
+        let known = Known {
+            id,
+            prepared,
+            batch: 0,
+            number: 0,
+            is_used: true,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = known;
+                slot
+            }
+            None => {
+                self.slots.push(known);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    /// Empties a slot; nothing happens if it is empty.
+    fn remove(&mut self, slot: u32) {
+        let known = &mut self.slots[slot as usize];
+        if self.by_id.remove(&known.id).is_some() {
+            known.id = NO_SERIES;
+            known.prepared = Err(UnsentReason::Unnamed);
+            self.free.push(slot);
         }
     }
 }
@@ -360,3 +448,9 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// Time after which series without samples are forgotten; at most twice that.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Texts of labels that have numbers, at least, before they begin anew.
+const TEXTS_MAX: usize = 1 << 20;
+
+/// The id of no series.
+const NO_SERIES: u64 = u64::MAX;

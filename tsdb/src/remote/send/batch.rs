@@ -130,6 +130,7 @@ impl Batch {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::prepare::Form;
     use super::*;
 
     proptest! {
@@ -142,7 +143,7 @@ mod tests {
             let mut builder = BatchBuilder::default();
             for number in 0..7 {
                 let labels = format!("metric{{number=\"{number}\"}}").parse().unwrap();
-                builder.add_series(&Arc::new(Prepared { labels, mapped: None }));
+                builder.add_series(&Arc::new(Prepared { labels, form: Form::Numbers(Box::default()) }));
             }
             for (order, (series, timestamp)) in samples.iter().enumerate() {
                 let value = order as f64;

@@ -1,9 +1,12 @@
 //! Labels of a series as they are sent.
 
+use std::collections::HashMap;
+
 use crate::labels::Labels;
 use crate::remote::ExternalLabels;
-use crate::remote::opentsdb::{MappedSeries, Mapping};
+use crate::remote::opentsdb::MappedSeries;
 use crate::remote::relabel::{Rule, relabel};
+use crate::remote::wire::EncoderV1;
 
 use super::UnsentReason;
 use super::options::{Protocol, SenderOptions};
@@ -13,8 +16,19 @@ use super::options::{Protocol, SenderOptions};
 pub(crate) struct Prepared {
     /// Its labels outside.
     pub(crate) labels: Labels,
-    /// The same as OpenTSDB takes them.
-    pub(crate) mapped: Option<MappedSeries>,
+    /// The same in the form that its protocol is fastest with.
+    pub(crate) form: Form,
+}
+
+/// What a protocol wants to know of a series again and again.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// Remote write 1.0: the labels as fields of a message.
+    Fields(Box<[u8]>),
+    /// Remote write 2.0: the number of each name and value among the texts of the remote.
+    Numbers(Box<[u32]>),
+    /// OpenTSDB: a point up to its timestamp.
+    Point(MappedSeries),
 }
 
 /// Makes of a series' labels what is sent.
@@ -22,7 +36,9 @@ pub(crate) struct Prepared {
 pub(crate) struct Preparer {
     external: ExternalLabels,
     rules: Vec<Rule>,
-    mapping: Option<Mapping>,
+    protocol: Protocol,
+    /// Numbers of texts, for remote write 2.0.
+    texts: HashMap<Box<str>, u32, foldhash::fast::RandomState>,
 }
 
 impl Preparer {
@@ -30,15 +46,23 @@ impl Preparer {
         Self {
             external: options.external_labels.clone(),
             rules: options.relabel.clone(),
-            mapping: match &options.protocol {
-                Protocol::OpenTsdb(options) => Some(options.mapping.clone()),
-                Protocol::RemoteWrite1 | Protocol::RemoteWrite2 => None,
-            },
+            protocol: options.protocol.clone(),
+            texts: HashMap::default(),
         }
     }
 
+    /// Returns how many texts have numbers.
+    pub(crate) fn texts(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Forgets the numbers: what is prepared from now on goes into no batch with what was before.
+    pub(crate) fn forget_texts(&mut self) {
+        self.texts.clear();
+    }
+
     /// Returns what goes out for a series, or why nothing does.
-    pub(crate) fn prepare(&self, labels: &Labels) -> Result<Prepared, UnsentReason> {
+    pub(crate) fn prepare(&mut self, labels: &Labels) -> Result<Prepared, UnsentReason> {
         let Ok(merged) = Labels::from_pairs(self.external.merge(labels)) else {
             return Err(UnsentReason::Unmappable);
         };
@@ -47,12 +71,28 @@ impl Preparer {
             Ok(None) => return Err(UnsentReason::Relabeled),
             Err(_) => return Err(UnsentReason::Unmappable),
         };
-        let mapped = match self.mapping.as_ref().map(|mapping| mapping.map(&labels)) {
-            Some(Err(_)) => return Err(UnsentReason::Unmappable),
-            Some(Ok(mapped)) => Some(mapped),
-            None => None,
+        let form = match &self.protocol {
+            Protocol::RemoteWrite1 => Form::Fields(EncoderV1::encode_labels(&labels).into()),
+            Protocol::RemoteWrite2 => Form::Numbers(self.number(&labels)),
+            Protocol::OpenTsdb(options) => match options.mapping.map(&labels) {
+                Ok(mapped) => Form::Point(mapped),
+                Err(_) => return Err(UnsentReason::Unmappable),
+            },
         };
-        Ok(Prepared { labels, mapped })
+        Ok(Prepared { labels, form })
+    }
+
+    fn number(&mut self, labels: &Labels) -> Box<[u32]> {
+        let texts = labels.iter().flat_map(|(name, value)| [name, value]);
+        let numbers = texts.map(|text| match self.texts.get(text) {
+            Some(&number) => number,
+            None => {
+                let number = self.texts.len() as u32;
+                self.texts.insert(text.into(), number);
+                number
+            }
+        });
+        numbers.collect()
     }
 }
 
@@ -81,7 +121,7 @@ mod tests {
             ],
             ..SenderOptions::default()
         };
-        let preparer = Preparer::new(&options);
+        let mut preparer = Preparer::new(&options);
         let up = preparer
             .prepare(&r#"up{job="a"}"#.parse().unwrap())
             .unwrap();

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::UnsentReason;
 use super::batch::Batch;
 use super::options::{OpenTsdbOptions, Protocol, SenderOptions};
+use super::prepare::{Form, Prepared};
 use super::verdict::{Outcome, Sent, Verdict, reason};
-use crate::labels::Labels;
 use crate::remote::opentsdb::{
     self, Answer, BodyBuilder, Mapping, PUT_PATH, PointOutcome, SentPoint, judge,
 };
@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 /// Makes requests, one after the other in the same memory.
 #[derive(Debug)]
 pub(crate) struct RequestBuilder {
-    form: Form,
+    dialect: Dialect,
     batch_bytes: usize,
     timeout: Duration,
     body: Vec<u8>,
@@ -32,7 +32,7 @@ pub(crate) struct RequestBuilder {
 }
 
 #[derive(Debug)]
-enum Form {
+enum Dialect {
     Write(Encoder, Compressor),
     Points(Box<Points>),
 }
@@ -66,15 +66,15 @@ pub(crate) struct Built {
 impl RequestBuilder {
     /// Returns a builder for what a remote speaks.
     pub(crate) fn new(options: &SenderOptions) -> Result<Self, WireError> {
-        let form = match &options.protocol {
-            Protocol::OpenTsdb(options) => Form::Points(Box::new(Points::new(options))),
+        let dialect = match &options.protocol {
+            Protocol::OpenTsdb(options) => Dialect::Points(Box::new(Points::new(options))),
             Protocol::RemoteWrite2 | Protocol::RemoteWrite1 => {
                 let compressor = Compressor::new(options.compression)?;
-                Form::Write(Encoder::new(&options.protocol), compressor)
+                Dialect::Write(Encoder::new(&options.protocol), compressor)
             }
         };
         Ok(Self {
-            form,
+            dialect,
             batch_bytes: options.batch_bytes,
             timeout: options.timeout,
             body: Vec::new(),
@@ -98,12 +98,12 @@ impl RequestBuilder {
         let mut built = Built::default();
         self.sent.clear();
         self.body.clear();
-        match &mut self.form {
-            Form::Points(points) => {
+        match &mut self.dialect {
+            Dialect::Points(points) => {
                 points.fill(batch, part, not_before, &mut built, &mut self.sent);
                 self.body = points.body.finish().unwrap_or_default();
             }
-            Form::Write(encoder, compressor) => {
+            Dialect::Write(encoder, compressor) => {
                 encoder.clear();
                 encoder.fill(batch, part, self.batch_bytes, not_before, &mut built);
                 let body = compressor.compress(encoder.message())?;
@@ -125,8 +125,8 @@ impl RequestBuilder {
                 answer_bytes_max,
             })
         };
-        match &self.form {
-            Form::Points(points) => {
+        match &self.dialect {
+            Dialect::Points(points) => {
                 let headers = [
                     ("Content-Type", "application/json"),
                     (
@@ -137,7 +137,7 @@ impl RequestBuilder {
                 let used = 1 + usize::from(points.body.content_encoding().is_some());
                 request(PUT_PATH, &headers[..used], opentsdb::ANSWER_BYTES_MAX)
             }
-            Form::Write(encoder, compressor) => {
+            Dialect::Write(encoder, compressor) => {
                 let message = encoder.kind();
                 let headers = [
                     ("Content-Type", message.content_type()),
@@ -164,9 +164,9 @@ impl RequestBuilder {
         batch: &Batch,
         now_ms: Timestamp,
     ) -> Verdict {
-        let verdict = match &self.form {
-            Form::Points(points) => points.judge(response, batch, &self.sent, now_ms),
-            Form::Write(encoder, compressor) => {
+        let verdict = match &self.dialect {
+            Dialect::Points(points) => points.judge(response, batch, &self.sent, now_ms),
+            Dialect::Write(encoder, compressor) => {
                 let sent = Sent {
                     message: encoder.kind(),
                     compression: compressor.compression(),
@@ -187,7 +187,7 @@ impl RequestBuilder {
 
     /// Goes on with something older: snappy, then remote write 1.0. Answers whether there is any.
     pub(crate) fn downgrade(&mut self) -> Result<bool, WireError> {
-        let Form::Write(encoder, compressor) = &mut self.form else {
+        let Dialect::Write(encoder, compressor) = &mut self.dialect else {
             return Ok(false);
         };
         match (&encoder, compressor.compression()) {
@@ -201,10 +201,10 @@ impl RequestBuilder {
 
     /// Returns what is spoken at the moment, in a word.
     pub(crate) fn dialect(&self) -> &'static str {
-        match &self.form {
-            Form::Points(_) => Protocol::OpenTsdb(Box::default()).dialect(),
-            Form::Write(Encoder::V1(_), _) => Protocol::RemoteWrite1.dialect(),
-            Form::Write(Encoder::V2(_), _) => Protocol::RemoteWrite2.dialect(),
+        match &self.dialect {
+            Dialect::Points(_) => Protocol::OpenTsdb(Box::default()).dialect(),
+            Dialect::Write(Encoder::V1(_), _) => Protocol::RemoteWrite1.dialect(),
+            Dialect::Write(Encoder::V2(_), _) => Protocol::RemoteWrite2.dialect(),
         }
     }
 }
@@ -232,14 +232,23 @@ impl Encoder {
     }
 
     /// Adds a series and returns the bytes of the message so far.
-    fn push(&mut self, labels: &Labels, samples: &[Sample]) -> usize {
-        match self {
-            Self::V1(encoder) => {
-                encoder.push(labels, samples);
+    fn push(&mut self, series: &Prepared, samples: &[Sample]) -> usize {
+        match (self, &series.form) {
+            (Self::V1(encoder), Form::Fields(fields)) => {
+                encoder.push_encoded(fields, samples);
                 encoder.size()
             }
-            Self::V2(encoder) => {
-                encoder.push(labels, samples);
+            // What was prepared for something newer.
+            (Self::V1(encoder), _) => {
+                encoder.push(&series.labels, samples);
+                encoder.size()
+            }
+            (Self::V2(encoder), Form::Numbers(numbers)) => {
+                encoder.push_numbered(numbers, &series.labels, samples);
+                encoder.size()
+            }
+            (Self::V2(encoder), _) => {
+                encoder.push(&series.labels, samples);
                 encoder.size()
             }
         }
@@ -273,7 +282,7 @@ impl Encoder {
             };
             built.taken += samples.len();
             built.sent += wanted.len();
-            if !wanted.is_empty() && self.push(&series.labels, wanted) >= bytes_max {
+            if !wanted.is_empty() && self.push(series, wanted) >= bytes_max {
                 break;
             }
         }
@@ -314,7 +323,7 @@ impl Points {
         self.timestamps.clear();
         let (mut too_old, mut unrepresentable) = (0, 0);
         'full: for (series, samples, at) in batch.series_in(part) {
-            let Some(mapped) = &series.mapped else {
+            let Form::Point(mapped) = &series.form else {
                 built.taken += samples.len();
                 unrepresentable += samples.len();
                 continue;
@@ -354,9 +363,9 @@ impl Points {
         let points: Vec<SentPoint<'_>> = sent
             .iter()
             .zip(&self.timestamps)
-            .filter_map(|(&at, &timestamp)| {
-                let series = batch.sample(at).0.mapped.as_ref()?;
-                Some(SentPoint { series, timestamp })
+            .filter_map(|(&at, &timestamp)| match &batch.sample(at).0.form {
+                Form::Point(series) => Some(SentPoint { series, timestamp }),
+                Form::Fields(_) | Form::Numbers(_) => None,
             })
             .collect();
         match judge(response.status, &response.body, &points) {

@@ -42,17 +42,32 @@ impl EncoderV1 {
         labels: impl IntoIterator<Item = (&'l str, &'l str)>,
         samples: &[Sample],
     ) {
-        self.labels.clear();
-        put_labels(&mut self.labels, labels);
+        let mut fields = std::mem::take(&mut self.labels);
+        fields.clear();
+        put_labels(&mut fields, labels);
+        self.push_encoded(&fields, samples);
+        self.labels = fields;
+    }
+
+    /// Adds a series whose labels are the fields of a message already, as [`Self::encode_labels`] makes them: for who sends
+    /// the same series again and again.
+    pub fn push_encoded(&mut self, labels: &[u8], samples: &[Sample]) {
         put_header(
             &mut self.message,
             TIMESERIES,
-            self.labels.len() + samples_len(samples),
+            labels.len() + samples_len(samples),
         );
-        self.message.extend_from_slice(&self.labels);
+        self.message.extend_from_slice(labels);
         for sample in samples {
             put_sample(&mut self.message, *sample);
         }
+    }
+
+    /// Returns the labels of a series, sorted by name, as fields of a message.
+    pub fn encode_labels<'l>(labels: impl IntoIterator<Item = (&'l str, &'l str)>) -> Vec<u8> {
+        let mut fields = Vec::new();
+        put_labels(&mut fields, labels);
+        fields
     }
 
     /// Returns the bytes of the message so far, before compression.

@@ -29,7 +29,6 @@ pub struct SymbolRef(pub(super) u32);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Default)]
 pub struct EncoderV2 {
     symbols: Symbols,
     series: Vec<u8>,
@@ -38,6 +37,10 @@ pub struct EncoderV2 {
     present: Vec<(SymbolRef, SymbolRef)>,
     refs: Vec<u8>,
     message: Vec<u8>,
+    /// For texts that the caller has numbered: the request in which each was last a symbol, and which.
+    numbered: Vec<(u32, SymbolRef)>,
+    /// Number of this request; 0 is none.
+    request: u32,
 }
 
 impl std::fmt::Debug for EncoderV2 {
@@ -46,6 +49,21 @@ impl std::fmt::Debug for EncoderV2 {
             .field("symbols", &self.symbols.len())
             .field("size", &self.size())
             .finish_non_exhaustive()
+    }
+}
+
+impl Default for EncoderV2 {
+    fn default() -> Self {
+        Self {
+            symbols: Symbols::default(),
+            series: Vec::new(),
+            previous: Vec::new(),
+            present: Vec::new(),
+            refs: Vec::new(),
+            message: Vec::new(),
+            numbered: Vec::new(),
+            request: 1,
+        }
     }
 }
 
@@ -60,6 +78,12 @@ impl EncoderV2 {
         self.symbols.clear();
         self.series.clear();
         self.previous.clear();
+        self.request = self.request.wrapping_add(1);
+        if self.request == 0 {
+            // Entries of long ago would seem to be of this request.
+            self.numbered.clear();
+            self.request = 1;
+        }
     }
 
     /// Adds a series with its samples, oldest first. The labels are sorted by name, and a series is pushed once in a
@@ -121,6 +145,51 @@ impl EncoderV2 {
             put_uvarint(&mut self.refs, u64::from(value.0));
         }
         self.put_series(samples);
+    }
+
+    /// Adds a series whose names and values the caller has numbered: name, value, name, value. The numbers count from 0, and
+    /// one means the same text from [`Self::clear`] to [`Self::clear`]. What was seen in this request costs no look at its
+    /// text.
+    pub fn push_numbered<'l>(
+        &mut self,
+        numbers: &[u32],
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        samples: &[Sample],
+    ) {
+        self.previous.clear();
+        self.refs.clear();
+        for &number in numbers {
+            match self.numbered.get(number as usize) {
+                Some(&(request, symbol)) if request == self.request => {
+                    put_uvarint(&mut self.refs, u64::from(symbol.0));
+                }
+                _ => {
+                    self.put_new_refs(numbers, labels);
+                    break;
+                }
+            }
+        }
+        self.put_series(samples);
+    }
+
+    /// Makes symbols of the texts of a series.
+    #[cold]
+    fn put_new_refs<'l>(
+        &mut self,
+        numbers: &[u32],
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+    ) {
+        self.refs.clear();
+        let texts = labels.into_iter().flat_map(|(name, value)| [name, value]);
+        for (&number, text) in numbers.iter().zip(texts) {
+            let symbol = self.symbols.intern(text);
+            let at = number as usize;
+            if self.numbered.len() <= at {
+                self.numbered.resize(at + 1, (0, SymbolRef(0)));
+            }
+            self.numbered[at] = (self.request, symbol);
+            put_uvarint(&mut self.refs, u64::from(symbol.0));
+        }
     }
 
     #[inline]

@@ -368,3 +368,39 @@ fn what_prometheus_writes_is_what_we_write() {
     }
     assert_eq!(encode(Message::V2, &golden_series()), expected);
 }
+
+proptest! {
+    /// Labels that are numbered or encoded beforehand make the very requests that their texts make.
+    #[test]
+    fn labels_that_were_seen_before_make_the_same_requests(
+        requests in prop::collection::vec(prop::collection::vec((0..5_u32, 0..3_u32), 0..12), 1..5),
+    ) {
+        let (mut first, mut encoded) = (EncoderV1::new(), EncoderV1::new());
+        let (mut second, mut numbered) = (EncoderV2::new(), EncoderV2::new());
+        let mut texts: Vec<String> = Vec::new();
+        let mut number = |text: &str| match texts.iter().position(|known| known == text) {
+            Some(at) => at as u32,
+            None => {
+                texts.push(text.to_owned());
+                texts.len() as u32 - 1
+            }
+        };
+        for request in requests {
+            first.clear();
+            encoded.clear();
+            second.clear();
+            numbered.clear();
+            for (pod, node) in request {
+                let labels: Labels = format!("up{{pod=\"{pod}\",node=\"{node}\"}}").parse().unwrap();
+                let samples = [Sample { timestamp: 7, value: f64::from(pod) }];
+                first.push(&labels, &samples);
+                encoded.push_encoded(&EncoderV1::encode_labels(&labels), &samples);
+                second.push(&labels, &samples);
+                let numbers: Vec<u32> = labels.iter().flat_map(|(name, value)| [name, value]).map(&mut number).collect();
+                numbered.push_numbered(&numbers, &labels, &samples);
+            }
+            prop_assert_eq!(first.message(), encoded.message());
+            prop_assert_eq!(second.message(), numbered.message());
+        }
+    }
+}
