@@ -130,8 +130,8 @@ impl Batch {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::prepare::Form;
     use super::*;
+    use crate::remote::send::prepare::Form;
 
     proptest! {
         /// Whatever order samples come in, and whatever part is asked for, each is there once, with its series, in order.
