@@ -299,10 +299,11 @@ fn normalised(mut words: Vec<String>) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn shape(expression: &str) -> Shape {
+    /// The shape by way of the syntax tree.
+    pub(in crate::labels) fn shape(expression: &str) -> Shape {
         reduce(
             &regex_syntax::ParserBuilder::new()
                 .dot_matches_new_line(true)

@@ -61,17 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::labels::analysis::reduce;
-
-    fn parsed(expression: &str) -> Shape {
-        reduce(
-            &regex_syntax::ParserBuilder::new()
-                .dot_matches_new_line(true)
-                .build()
-                .parse(expression)
-                .unwrap(),
-        )
-    }
+    use crate::labels::analysis::tests::shape as parsed;
 
     #[test]
     fn plain_expressions_need_no_parser() {
