@@ -1,6 +1,8 @@
 //! The queues between the thread that reads the log and those that send.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -9,7 +11,7 @@ use crate::remote::{Batch, BatchBuilder};
 use crate::ship::Position;
 use crate::time::Timestamp;
 
-use super::now;
+use super::{Counters, now};
 
 /// One queue for each shard.
 pub(super) struct Lanes {
@@ -18,6 +20,7 @@ pub(super) struct Lanes {
     to_shards: Condvar,
     /// A load was taken or delivered.
     to_reader: Condvar,
+    counters: Arc<Counters>,
 }
 
 struct State {
@@ -59,7 +62,7 @@ impl Load {
 }
 
 impl Lanes {
-    pub(super) fn new(shards: usize, start: Position) -> Self {
+    pub(super) fn new(shards: usize, start: Position, counters: Arc<Counters>) -> Self {
         let lane = || Lane {
             clear_to: start,
             ..Lane::default()
@@ -74,6 +77,7 @@ impl Lanes {
             }),
             to_shards: Condvar::new(),
             to_reader: Condvar::new(),
+            counters,
         }
     }
 
@@ -83,6 +87,10 @@ impl Lanes {
         while state.lanes[shard].queue.len() >= QUEUE_LOADS && !state.is_stopping {
             self.to_reader.wait(&mut state);
         }
+        // Relaxed here and in `delivered`: the lock orders them, and who reads it alone wants no more than the number.
+        self.counters
+            .queued
+            .fetch_add(load.batch.len() as u64, Ordering::Relaxed);
         state.lanes[shard].queue.push_back(load);
         self.to_shards.notify_all();
         !state.is_stopping
@@ -110,7 +118,11 @@ impl Lanes {
     pub(super) fn delivered(&self, shard: usize, end: Position) -> Vec<(usize, Position)> {
         let mut state = self.state.lock();
         let lane = &mut state.lanes[shard];
-        lane.under_way = None;
+        if let Some((samples, _)) = lane.under_way.take() {
+            self.counters
+                .queued
+                .fetch_sub(samples as u64, Ordering::Relaxed);
+        }
         lane.clear_to = lane.clear_to.max(end);
         let mut places = state.idle_places();
         if !state.lanes[shard].is_idle() {
@@ -143,16 +155,6 @@ impl Lanes {
     /// Returns the oldest sample that is queued or under way, late ones aside.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.state.lock().oldest()
-    }
-
-    /// Returns the number of samples that are queued or under way.
-    pub(super) fn samples(&self) -> usize {
-        let state = self.state.lock();
-        let lane = |lane: &Lane| {
-            let queued: usize = lane.queue.iter().map(|load| load.batch.len()).sum();
-            queued + lane.under_way.map_or(0, |(samples, _)| samples)
-        };
-        state.lanes.iter().map(lane).sum()
     }
 
     /// Waits for a time, or until a [pause](Self::pause) begins or ends. False if the lanes are being stopped.

@@ -18,7 +18,6 @@ mod shard;
 mod status;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -69,13 +68,6 @@ struct Shared {
     lanes: Lanes,
     counters: Arc<Counters>,
     dead_letters: DeadLetters,
-}
-
-impl Shared {
-    fn count_queued(&self) {
-        let samples = self.lanes.samples() as u64;
-        self.counters.queued.store(samples, Ordering::Relaxed);
-    }
 }
 
 /// The threads of a sender. They end when it is dropped.
@@ -186,7 +178,6 @@ impl Sender {
     pub fn status(&self) -> SenderStatus {
         let mut status = self.ack.counters().status(&self.remote);
         self.with_running(|shared| {
-            status.queued = shared.lanes.samples();
             status.oldest_queued = shared.lanes.oldest();
             if shared.lanes.is_paused() {
                 status.paused = Some(String::from("paused"));
@@ -212,7 +203,11 @@ impl Sender {
             time_spread_ms: to_ms(options.time_spread),
             transport,
             ack: self.ack.clone(),
-            lanes: Lanes::new(options.shards, self.ack.progress().low()),
+            lanes: Lanes::new(
+                options.shards,
+                self.ack.progress().low(),
+                Arc::clone(&counters),
+            ),
             dead_letters: DeadLetters::new(
                 Arc::clone(&inner.options.fs),
                 inner.dir.join(names::SPOOL),

@@ -289,9 +289,7 @@ impl Reader {
         if !wait.is_zero() && !self.shared.lanes.sleep(wait) {
             return false;
         }
-        let is_running = self.shared.lanes.push(shard, Load::new(builder, end));
-        self.shared.count_queued();
-        is_running
+        self.shared.lanes.push(shard, Load::new(builder, end))
     }
 
     fn is_due(&self, shard: usize, in_hurry: bool) -> bool {

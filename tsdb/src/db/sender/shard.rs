@@ -52,7 +52,6 @@ impl Shard {
                 self.fail_refused(&error);
             }
             let places = self.shared.lanes.delivered(self.number, load.end);
-            self.shared.count_queued();
             if self.acknowledge(&places).is_err() {
                 return;
             }

@@ -46,7 +46,7 @@ pub struct SenderStatus {
 }
 
 /// Counts what a sender does; shared by its threads, and kept while the database is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::db) struct Counters {
     pub(super) sent: AtomicU64,
     pub(super) retried: AtomicU64,
@@ -54,6 +54,7 @@ pub(in crate::db) struct Counters {
     pub(super) requests: AtomicU64,
     pub(super) requests_failed: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Counted by the lanes, under their lock.
     pub(super) queued: AtomicU64,
     pub(super) shards: AtomicU64,
     newest_read: Newest,
@@ -82,27 +83,6 @@ impl Newest {
 
     fn get(&self) -> Option<Timestamp> {
         Some(self.0.load(Ordering::Relaxed)).filter(|&at| at != i64::MIN)
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            sent: AtomicU64::default(),
-            retried: AtomicU64::default(),
-            unsent: Default::default(),
-            requests: AtomicU64::default(),
-            requests_failed: AtomicU64::default(),
-            bytes: AtomicU64::default(),
-            queued: AtomicU64::default(),
-            shards: AtomicU64::default(),
-            newest_read: Newest::default(),
-            newest_sent: Newest::default(),
-            last_acknowledged: Newest::default(),
-            dialect: Mutex::new(""),
-            failing: Mutex::new(None),
-            paused: Mutex::new(None),
-        }
     }
 }
 
