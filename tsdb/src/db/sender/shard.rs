@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::db::event::Event;
 use crate::db::options::to_ms;
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::{Backoff, Batch, Outcome, Prepared, RequestBuilder, UnsentReason, Verdict};
+use crate::remote::{
+    Backoff, Batch, Built, Outcome, Prepared, RequestBuilder, UnsentReason, Verdict,
+};
 use crate::sample::Sample;
 use crate::ship::Position;
 use crate::time::Timestamp;
@@ -22,6 +24,13 @@ pub(super) struct Shard {
     number: usize,
     requests: RequestBuilder,
     backoff: Backoff,
+}
+
+/// A request, and the samples it is about: those `taken`, a beginning of `part`.
+struct Attempt {
+    part: Range<usize>,
+    taken: Range<usize>,
+    built: Built,
 }
 
 /// The sender is being stopped.
@@ -96,54 +105,50 @@ impl Shard {
                     continue;
                 }
             };
-            let taken = part.start..part.start + built.taken;
-            let mut verdict = Verdict::Stored;
-            if built.sent > 0 {
-                verdict = self.send(batch);
-            }
-            let is_settled = match verdict {
-                Verdict::Stored | Verdict::Outcomes(_) => true,
-                Verdict::Split { .. } => taken.len() == 1,
-                Verdict::Retry { .. }
-                | Verdict::Misconfigured { .. }
-                | Verdict::Downgrade { .. } => false,
+            let verdict = if built.sent > 0 {
+                self.send(batch)
+            } else {
+                Verdict::Stored
             };
-            if is_settled {
-                // Those that were left out are only left out once.
-                for (reason, samples) in built.skipped {
-                    self.shared.counters.add_unsent(reason, samples as u64);
-                }
-                parts.push_front(taken.end..part.end);
-            }
-            self.settle(verdict, batch, part, taken, built.sent, &mut parts)?;
+            let attempt = Attempt {
+                taken: part.start..part.start + built.taken,
+                part,
+                built,
+            };
+            self.settle(verdict, batch, attempt, &mut parts)?;
         }
         Ok(())
     }
 
-    /// Does what a verdict says about the samples in `taken`, a beginning of `part`.
+    /// Does what a verdict says about what a request was made of.
     fn settle(
         &mut self,
         verdict: Verdict,
         batch: &Batch,
-        part: Range<usize>,
-        taken: Range<usize>,
-        sent: usize,
+        attempt: Attempt,
         parts: &mut VecDeque<Range<usize>>,
     ) -> Result<(), Stopped> {
+        let sent = attempt.built.sent;
         match verdict {
             Verdict::Stored => {
                 self.backoff.reset();
+                let taken = self.go_on(attempt, parts);
                 if sent > 0 {
                     self.note_stored(batch, taken, sent);
                 }
                 Ok(())
             }
-            Verdict::Outcomes(outcomes) => self.settle_each(batch, &outcomes, parts),
-            Verdict::Split { reason } if taken.len() == 1 => {
+            Verdict::Outcomes(outcomes) => {
+                self.go_on(attempt, parts);
+                self.settle_each(batch, &outcomes, parts)
+            }
+            Verdict::Split { reason } if attempt.taken.len() == 1 => {
+                let taken = self.go_on(attempt, parts);
                 self.refuse(taken.map(|at| batch.sample(at)), sent, &reason);
                 Ok(())
             }
             Verdict::Split { .. } => {
+                let Attempt { part, taken, .. } = attempt;
                 let middle = taken.start + taken.len() / 2;
                 parts.push_front(taken.end..part.end);
                 parts.push_front(middle..taken.end);
@@ -151,15 +156,15 @@ impl Shard {
                 Ok(())
             }
             Verdict::Retry { after, reason } => {
-                parts.push_front(part);
+                parts.push_front(attempt.part);
                 self.retry(after, sent, reason)
             }
             Verdict::Misconfigured { reason } => {
-                parts.push_front(part);
+                parts.push_front(attempt.part);
                 self.wait_for_somebody(reason)
             }
             Verdict::Downgrade { reason } => {
-                parts.push_front(part);
+                parts.push_front(attempt.part);
                 match self.requests.downgrade() {
                     Ok(true) => {
                         self.note_dialect(&reason);
@@ -170,6 +175,17 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Leaves what a request was made of behind, and returns it; what did not fit comes next.
+    fn go_on(&self, attempt: Attempt, parts: &mut VecDeque<Range<usize>>) -> Range<usize> {
+        let Attempt { part, taken, built } = attempt;
+        // Those that were left out are only left out once.
+        for (reason, samples) in built.skipped {
+            self.shared.counters.add_unsent(reason, samples as u64);
+        }
+        parts.push_front(taken.end..part.end);
+        taken
     }
 
     /// Does what outcomes of single samples say.

@@ -20,7 +20,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use batch::{Batch, BatchBuilder};
 pub use options::{OpenTsdbOptions, Protocol, SenderOptions};
 pub(crate) use prepare::{Prepared, Preparer};
-pub(crate) use request::RequestBuilder;
+pub(crate) use request::{Built, RequestBuilder};
 pub(crate) use verdict::{Outcome, Verdict};
 
 /// Why samples were not sent, or not taken.
