@@ -5,10 +5,6 @@ use super::symbols::Symbols;
 use crate::encoding::put_uvarint;
 use crate::sample::Sample;
 
-/// A text of the request that is being built; means nothing in the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SymbolRef(pub(super) u32);
-
 /// Builds requests of remote write 2.0, one after the other in the same memory.
 ///
 /// The labels of neighbours are compared before anything is hashed: series of one target, pushed in a row, cost one look
@@ -32,13 +28,13 @@ pub struct SymbolRef(pub(super) u32);
 pub struct EncoderV2 {
     symbols: Symbols,
     series: Vec<u8>,
-    /// Names and values of the series before, by number.
-    previous: Vec<(SymbolRef, SymbolRef)>,
-    present: Vec<(SymbolRef, SymbolRef)>,
+    /// Names and values of the series before, as symbols.
+    previous: Vec<(u32, u32)>,
+    present: Vec<(u32, u32)>,
     refs: Vec<u8>,
     message: Vec<u8>,
     /// For texts that the caller has numbered: the request in which each was last a symbol, and which.
-    numbered: Vec<(u32, SymbolRef)>,
+    numbered: Vec<(u32, u32)>,
     /// Number of this request; 0 is none.
     request: u32,
 }
@@ -99,7 +95,7 @@ impl EncoderV2 {
             let label = match self.neighbour(at, name) {
                 Some((index, (known_name, known_value))) => {
                     at = index + 1;
-                    let is_same = self.symbols.text(known_value.0) == value.as_bytes();
+                    let is_same = self.symbols.text(known_value) == value.as_bytes();
                     let value = if is_same {
                         known_value
                     } else {
@@ -114,37 +110,18 @@ impl EncoderV2 {
         std::mem::swap(&mut self.previous, &mut self.present);
         self.refs.clear();
         for (name, value) in &self.previous {
-            put_uvarint(&mut self.refs, u64::from(name.0));
-            put_uvarint(&mut self.refs, u64::from(value.0));
+            put_uvarint(&mut self.refs, u64::from(*name));
+            put_uvarint(&mut self.refs, u64::from(*value));
         }
         self.put_series(samples);
     }
 
     /// Returns the label `name` of the series before, if it is the next one there or the one behind that.
     #[inline]
-    fn neighbour(&self, at: usize, name: &str) -> Option<(usize, (SymbolRef, SymbolRef))> {
+    fn neighbour(&self, at: usize, name: &str) -> Option<(usize, (u32, u32))> {
         (at..self.previous.len().min(at + 2))
             .map(|index| (index, self.previous[index]))
-            .find(|(_, (known, _))| self.symbols.text(known.0) == name.as_bytes())
-    }
-
-    /// Returns the symbol of a text, for [`Self::push_symbols`].
-    pub fn symbol(&mut self, text: &str) -> SymbolRef {
-        self.symbols.intern(text)
-    }
-
-    /// Adds a series whose labels are symbols already: for who keeps those of many series for a request.
-    pub fn push_symbols(
-        &mut self,
-        labels: impl IntoIterator<Item = (SymbolRef, SymbolRef)>,
-        samples: &[Sample],
-    ) {
-        self.refs.clear();
-        for (name, value) in labels {
-            put_uvarint(&mut self.refs, u64::from(name.0));
-            put_uvarint(&mut self.refs, u64::from(value.0));
-        }
-        self.put_series(samples);
+            .find(|(_, (known, _))| self.symbols.text(*known) == name.as_bytes())
     }
 
     /// Adds a series whose names and values the caller has numbered: name, value, name, value. The numbers count from 0, and
@@ -161,7 +138,7 @@ impl EncoderV2 {
         for &number in numbers {
             match self.numbered.get(number as usize) {
                 Some(&(request, symbol)) if request == self.request => {
-                    put_uvarint(&mut self.refs, u64::from(symbol.0));
+                    put_uvarint(&mut self.refs, u64::from(symbol));
                 }
                 _ => {
                     self.put_new_refs(numbers, labels);
@@ -185,10 +162,10 @@ impl EncoderV2 {
             let symbol = self.symbols.intern(text);
             let at = number as usize;
             if self.numbered.len() <= at {
-                self.numbered.resize(at + 1, (0, SymbolRef(0)));
+                self.numbered.resize(at + 1, (0, 0));
             }
             self.numbered[at] = (self.request, symbol);
-            put_uvarint(&mut self.refs, u64::from(symbol.0));
+            put_uvarint(&mut self.refs, u64::from(symbol));
         }
     }
 

@@ -26,7 +26,7 @@ mod written;
 pub use compression::{Compression, Compressor, decompress};
 pub use decode::{PairFault, SeriesIter, Totals, WriteRequest, WriteSeries};
 pub use encode_v1::EncoderV1;
-pub use encode_v2::{EncoderV2, SymbolRef};
+pub use encode_v2::EncoderV2;
 pub use error::WireError;
 pub(super) use field::{Field, FieldReader};
 pub use message::Message;

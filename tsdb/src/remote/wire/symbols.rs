@@ -5,7 +5,6 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::encode_v2::SymbolRef;
 use super::put::put_header;
 
 /// Texts by number, each once, as the fields of the message they are going to be.
@@ -59,7 +58,7 @@ impl Symbols {
 
     /// Returns the number of a text.
     #[inline]
-    pub(super) fn intern(&mut self, symbol: &str) -> SymbolRef {
+    pub(super) fn intern(&mut self, symbol: &str) -> u32 {
         let Self {
             fields,
             spans,
@@ -73,14 +72,14 @@ impl Symbols {
             |number| hasher.hash_one(text(fields, spans, *number)),
         );
         match entry {
-            Entry::Occupied(entry) => SymbolRef(*entry.get()),
+            Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 let number = spans.len() as u32;
                 entry.insert(number);
                 put_header(fields, SYMBOLS, symbol.len());
                 spans.push((fields.len() as u32, symbol.len() as u32));
                 fields.extend_from_slice(symbol);
-                SymbolRef(number)
+                number
             }
         }
     }

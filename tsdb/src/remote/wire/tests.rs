@@ -54,9 +54,7 @@ fn symbols_stand_once_and_the_empty_one_first() {
         value: 1.0,
     };
     encoder.push([("__name__", "up"), ("job", "up")], &[sample]);
-    let up = encoder.symbol("up");
-    let name = encoder.symbol("__name__");
-    encoder.push_symbols([(name, up)], &[sample, sample]);
+    encoder.push_numbered(&[0, 1], [("__name__", "up")], &[sample, sample]);
     let message = encoder.message().to_vec();
     let mut symbols = Vec::new();
     let mut fields = FieldReader::new(&message);
