@@ -91,6 +91,8 @@ pub enum Verb {
     Scan,
     /// By remote write in this version.
     Send(&'static str),
+    /// A day of samples while the remote is away.
+    Outage,
 }
 
 /// Who takes part in a step.
@@ -257,7 +259,7 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
             let step = Step::new(part, Field::Prometheus, middle, HOUR / 4, &verbs);
             repeat(step.with("FLUSH", 0), rounds).collect()
         }
-        Part::Long | Part::Memory | Part::Limits if options.is_quick => Vec::new(),
+        Part::Long | Part::Memory if options.is_quick => Vec::new(),
         Part::Long => {
             let step = Step::new(part, Field::Prometheus, middle, 8 * HOUR, &[Ingest, Flush]);
             vec![step.with("FLUSH", 0)]
@@ -270,7 +272,9 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
             &[Ingest],
         )],
         Part::Corpus => corpora(options),
+        Part::Limits if options.is_quick => vec![outage(1000)],
         Part::Limits => vec![
+            outage(100_000),
             // Eight hours at a scrape a minute: blocks are written and merged while samples come in.
             Step::new(part, Field::Ours, 1_000_000, 2 * HOUR, &[Ingest])
                 .with("CHURN", 100)
@@ -281,6 +285,12 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
         ],
         Part::Growth => growth(options),
     }
+}
+
+/// A day at a scrape a minute.
+fn outage(series: u64) -> Step {
+    let verbs = [Verb::Outage];
+    Step::new(Part::Limits, Field::Ours, series, 24 * 60, &verbs).with("INTERVAL", 60_000)
 }
 
 fn corpora(options: &Options) -> Vec<Step> {

@@ -213,6 +213,10 @@ impl Run<'_> {
                     }
                     call
                 }
+                Verb::Outage => {
+                    let file = self.series_file(step.series)?;
+                    call("outage", vec![dir.clone(), file, step.series.to_string()])
+                }
                 Verb::Open => call("open", vec![dir.clone()]),
                 Verb::Flush => call("flush", vec![dir.clone()]),
                 Verb::Select => call("select", vec![dir.clone()]),

@@ -103,6 +103,21 @@ const SEND: &[Column] = &[
     }),
 ];
 
+const OUTAGE: &[Column] = &[
+    ("M samples", |r| Some(r.number("samples")? / 1e6)),
+    ("commit p50 µs", |r| r.number("commit_p50_us")),
+    ("p99 µs", |r| r.number("commit_p99_us")),
+    ("max µs", |r| r.number("commit_max_us")),
+    ("log MiB", |r| {
+        Some(r.number("log_bytes_max")? / 1024.0 / 1024.0)
+    }),
+    ("peak MiB", |r| Some(r.number("peak_kb")? / 1024.0)),
+    ("caught up in s", |r| r.number("catch_up_s")),
+    ("M samples per s", |r| {
+        Some(r.number("samples_per_s")? / 1e6)
+    }),
+];
+
 /// A table of one verb in some parts.
 const TABLES: &[(&str, &[&str], &str, &[Column])] = &[
     (
@@ -123,6 +138,12 @@ const TABLES: &[(&str, &[&str], &str, &[Column])] = &[
     ("Recorded corpora", &["corpus"], "corpus", CORPUS),
     ("Sending, remote write 2.0", &["send"], "send_rw2", SEND),
     ("Sending, remote write 1.0", &["send"], "send_rw1", SEND),
+    (
+        "A remote that is away for a day, over three restarts",
+        &["limits"],
+        "outage",
+        OUTAGE,
+    ),
 ];
 
 /// Writes all tables there are figures for.

@@ -462,6 +462,11 @@ fn limits(report: &Report) -> Vec<Verdict> {
     let memory = absolute(what, "GiB", Bar::AtMost(2.5), memory.collect());
     let what = "p99 of a commit at 1 M series, 0.1 % of them replaced at each scrape, during flushes and merges";
     let p99 = absolute(what, "ms", Bar::AtMost(1.0), p99.collect());
+    let outage = report
+        .of("limits", OURS, "outage")
+        .filter_map(|record| Some(record.number("commit_p99_us")? / 1000.0));
+    let what = "p99 of a commit while a remote is away for a day";
+    let outage = absolute(what, "ms", Bar::AtMost(1.0), outage.collect());
     let sending = |version, verb, bar| {
         let rates = report
             .of("send", OURS, verb)
@@ -471,7 +476,10 @@ fn limits(report: &Report) -> Vec<Verdict> {
     };
     let new = sending("2.0", "send_rw2", 2.0);
     let old = sending("1.0", "send_rw1", 0.5);
-    [memory, p99, new, old].into_iter().flatten().collect()
+    [memory, p99, outage, new, old]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Writes a number of series.

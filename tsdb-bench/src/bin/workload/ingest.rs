@@ -1,5 +1,6 @@
 //! `ingest`: a cluster is scraped.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,23 +65,20 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
         })
         .with_listener(Some(Arc::new(report)));
     let db = Db::open(plan.dir, options)?;
-    let run = Run {
-        plan,
-        db: &db,
-        clock: &clock,
-        scrape: AtomicU64::new(0),
-    };
+    let run = Run::new(plan, &db, &clock);
 
     let mut workers = run.workers();
     let file = SeriesFile::read(plan)?;
     let watch = Stopwatch::start();
-    for_each(&mut workers, |worker| worker.create(&run, &file))?;
+    for_each(&mut workers, |worker| worker.create(&run, &file, 0))?;
     let create = watch.spent();
     drop(file);
     let definition_bytes = db.stats().log_definition_bytes;
 
     let watch = Stopwatch::start();
-    for_each(&mut workers, |worker| worker.scrape_all(&run))?;
+    for_each(&mut workers, |worker| {
+        worker.scrape_all(&run, 1..plan.scrapes)
+    })?;
     let spent = watch.spent();
     let (rss_kb, peak_kb) = (resident_kb()?, peak_kb()?);
 
@@ -141,7 +139,7 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
 }
 
 /// What all workers see.
-struct Run<'a> {
+pub struct Run<'a> {
     plan: &'a Plan<'a>,
     db: &'a Db,
     clock: &'a ManualClock,
@@ -149,9 +147,18 @@ struct Run<'a> {
     scrape: AtomicU64,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub fn new(plan: &'a Plan<'a>, db: &'a Db, clock: &'a ManualClock) -> Self {
+        Self {
+            plan,
+            db,
+            clock,
+            scrape: AtomicU64::new(0),
+        }
+    }
+
     /// Deals the targets out round robin.
-    fn workers(&self) -> Vec<Worker> {
+    pub fn workers(&self) -> Vec<Worker> {
         let mut workers: Vec<Worker> = (0..self.plan.workers).map(Worker::new).collect();
         for number in 0..self.plan.series.div_ceil(self.plan.shape.group) {
             let first = number * self.plan.shape.group;
@@ -188,12 +195,14 @@ struct ScrapedTarget {
     walk: Walk,
 }
 
-struct Worker {
+pub struct Worker {
     number: usize,
     targets: Vec<ScrapedTarget>,
     values: Vec<f64>,
-    latencies: Latencies,
-    samples: u64,
+    /// What commits by reference took.
+    pub latencies: Latencies,
+    /// Samples appended by reference.
+    pub samples: u64,
 }
 
 impl Worker {
@@ -207,16 +216,19 @@ impl Worker {
         }
     }
 
-    /// Appends scrape 0 by labels.
-    fn create(&mut self, run: &Run<'_>, file: &SeriesFile) -> Result<()> {
+    /// Appends a scrape by labels, as whoever has no references does.
+    pub fn create(&mut self, run: &Run<'_>, file: &SeriesFile, scrape: u64) -> Result<()> {
         let shape = &run.plan.shape;
+        run.begin_scrape(scrape);
         let mut appender = run.db.appender()?;
         let mut pairs = Vec::new();
         for target in &mut self.targets {
-            let timestamp = shape.timestamp(target.number, 0);
+            let timestamp = shape.timestamp(target.number, scrape);
             let count = target.count;
             self.values.resize(count, 0.0);
-            target.walk.scrape(0, &mut self.values);
+            target.walk.scrape(scrape, &mut self.values);
+            target.target = run.db.target();
+            target.series.clear();
             target.name(shape, &mut appender);
             let values = self.values.iter().enumerate();
             let mut append = |labels: &[(&str, &str)], place, value| {
@@ -244,11 +256,11 @@ impl Worker {
         Ok(())
     }
 
-    /// Appends scrapes 1 and up by reference.
-    fn scrape_all(&mut self, run: &Run<'_>) -> Result<()> {
-        let mut stepped_ms = run.plan.shape.start_ms;
+    /// Appends scrapes by reference.
+    pub fn scrape_all(&mut self, run: &Run<'_>, scrapes: Range<u64>) -> Result<()> {
+        let mut stepped_ms = run.plan.shape.due(scrapes.start);
         let mut appender = run.db.appender()?;
-        for scrape in 1..run.plan.scrapes {
+        for scrape in scrapes {
             run.begin_scrape(scrape);
             for target in &mut self.targets {
                 self.values.resize(target.count, 0.0);
@@ -335,13 +347,13 @@ fn commit(appender: &mut Appender, expected: usize) -> Result<()> {
 }
 
 /// The text of all series, and where the lines of each target begin; nothing, if labels are made as they are needed.
-struct SeriesFile {
+pub struct SeriesFile {
     text: String,
     offsets: Vec<usize>,
 }
 
 impl SeriesFile {
-    fn read(plan: &Plan<'_>) -> Result<Self> {
+    pub fn read(plan: &Plan<'_>) -> Result<Self> {
         let (mut text, mut offsets) = (String::new(), Vec::new());
         if plan.file == Path::new("-") {
             return Ok(Self { text, offsets });

@@ -11,6 +11,7 @@
 //! | `scan DIR` | the same with all samples decoded, for some sets |
 //! | `corpus FILE DIR` | ingests a recorded corpus, flushes, merges, and compares every bit |
 //! | `send DIR URL PROTOCOL SAMPLES` | sends the log by remote write, until that many samples have arrived |
+//! | `outage DIR SERIES N` | a remote is away for a day over three restarts and a change of shards, then takes it all |
 //! | `receive` | prints an address, and counts the samples that are sent to it |
 //!
 //! The environment changes the shape of `ingest` and `checksum`: `INTERVAL` in milliseconds, `MODE=lone`, `NOISE=1`,
@@ -23,6 +24,7 @@ mod corpus;
 mod flush;
 mod ingest;
 mod open;
+mod outage;
 mod receive;
 mod select;
 mod send;
@@ -34,6 +36,11 @@ use std::path::Path;
 use tsdb_bench::cluster::{self, Arrival, Shape, Values};
 use tsdb_bench::json::Line;
 use tsdb_bench::{Error, Result};
+
+/// When the outage begins.
+const OUTAGE_START_MS: i64 = 1_795_320_000_000;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -66,9 +73,23 @@ fn main() -> Result<()> {
         ["send", dir, url, protocol, samples] => {
             send::run(Path::new(dir), url, protocol, samples.parse()?)
         }
+        ["outage", dir, series, count] => {
+            let shape = shape(OUTAGE_START_MS)?;
+            outage::run(&ingest::Plan {
+                dir: Path::new(dir),
+                file: Path::new(series),
+                series: count.parse()?,
+                scrapes: (DAY_MS / shape.interval_ms) as u64,
+                workers: 1,
+                shape,
+                ending: ingest::Ending::Close,
+                steps: ingest::Steps::Data,
+                compaction: true,
+            })
+        }
         ["receive"] => receive::run(),
         _ => Err("one of: gen N FILE, ingest DIR SERIES N SCRAPES T0 WORKERS, open DIR, checksum N SCRAPES T0, flush DIR, select DIR, \
-                  scan DIR, corpus FILE DIR, send DIR URL PROTOCOL SAMPLES, receive"
+                  scan DIR, corpus FILE DIR, send DIR URL PROTOCOL SAMPLES, outage DIR SERIES N, receive"
             .into()),
     }
 }
