@@ -121,6 +121,15 @@ impl Progress {
             .unwrap_or_default()
     }
 
+    /// Returns the sequence of the last frame of which anything is acknowledged.
+    pub(super) fn last_touched(&self) -> u64 {
+        let places = self.layers.iter().flatten();
+        places
+            .map(|place| place.sequence())
+            .max()
+            .unwrap_or_default()
+    }
+
     /// Tells whether the sample at `position`, of a series with this key, is acknowledged.
     pub fn covers(&self, key: u32, position: Position) -> bool {
         self.layers

@@ -64,7 +64,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new(builder: BatchBuilder, ends: Vec<(usize, Position)>) -> Self {
+    /// Takes what was collected; the memory stays with the builder.
+    pub(super) fn new(builder: &mut BatchBuilder, ends: Vec<(usize, Position)>) -> Self {
         Self {
             oldest: builder.oldest(),
             batch: builder.build(),

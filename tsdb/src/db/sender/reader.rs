@@ -276,8 +276,12 @@ impl Reader {
 
     /// Queues what is pending of a part. False if the sender is being stopped.
     fn hand_over_part(&mut self, part: usize) -> bool {
-        let batch = self.pending[part].batch;
-        self.hand_over(part / self.shared.parts, |one| one.batch == batch)
+        let mut builder = self.begin_next(part);
+        let ends = vec![(part, self.pending[part].end)];
+        let is_running = self.push(part / self.shared.parts, &mut builder, ends);
+        // The next one is as large, most likely.
+        self.pending[part].builder = builder;
+        is_running
     }
 
     /// Queues what shards have had for too long, or everything if somebody waits for it. False if the sender is being
@@ -320,23 +324,23 @@ impl Reader {
             }
             let samples = gathered.len() + pending.builder.len();
             if samples > self.shared.options.batch_samples
-                && !self.push(
-                    shard,
-                    std::mem::take(&mut gathered),
-                    std::mem::take(&mut ends),
-                )
+                && !self.push(shard, &mut gathered, std::mem::take(&mut ends))
             {
                 return false;
             }
-            let (builder, end) = self.take_pending(part);
-            gathered.append(builder);
-            ends.push((part, end));
+            gathered.append(self.begin_next(part));
+            ends.push((part, self.pending[part].end));
         }
-        self.push(shard, gathered, ends)
+        self.push(shard, &mut gathered, ends)
     }
 
     /// Queues a batch for a shard; nothing happens if it is empty. False if the sender is being stopped.
-    fn push(&mut self, shard: usize, builder: BatchBuilder, ends: Vec<(usize, Position)>) -> bool {
+    fn push(
+        &mut self,
+        shard: usize,
+        builder: &mut BatchBuilder,
+        ends: Vec<(usize, Position)>,
+    ) -> bool {
         if builder.is_empty() {
             return true;
         }
@@ -347,13 +351,13 @@ impl Reader {
         self.shared.lanes.push(shard, Load::new(builder, ends))
     }
 
-    /// Returns what is pending of a part, and where it ends; another batch begins.
-    fn take_pending(&mut self, part: usize) -> (BatchBuilder, Position) {
+    /// Begins another batch of a part and returns the one before.
+    fn begin_next(&mut self, part: usize) -> BatchBuilder {
         let parts = self.pending.len() as u64;
         let pending = &mut self.pending[part];
         pending.since = None;
         pending.batch += parts;
-        (std::mem::take(&mut pending.builder), pending.end)
+        std::mem::take(&mut pending.builder)
     }
 
     fn parts_of(&self, shard: usize) -> std::ops::Range<usize> {

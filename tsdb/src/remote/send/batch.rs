@@ -76,8 +76,8 @@ impl BatchBuilder {
         self.samples.is_empty()
     }
 
-    /// Returns what was collected, sorted.
-    pub(crate) fn build(self) -> Batch {
+    /// Returns what was collected, sorted, and begins anew in the same memory.
+    pub(crate) fn build(&mut self) -> Batch {
         let mut starts = vec![0_u32; self.series.len() + 1];
         for (series, _) in &self.samples {
             starts[*series as usize + 1] += 1;
@@ -91,13 +91,14 @@ impl BatchBuilder {
             value: 0.0,
         };
         let mut samples = vec![nothing; self.samples.len()];
-        for (series, sample) in self.samples {
+        for (series, sample) in self.samples.drain(..) {
             let place = &mut next[series as usize];
             samples[*place as usize] = sample;
             *place += 1;
         }
+        self.oldest = None;
         Batch {
-            series: self.series,
+            series: std::mem::take(&mut self.series),
             starts,
             samples,
         }
