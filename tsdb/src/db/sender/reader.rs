@@ -32,6 +32,8 @@ pub(super) struct Reader {
     series: SeriesTable,
     /// Series that are forgotten with their batch, as there were too many.
     passing: Vec<u32>,
+    /// How many of them there may be before they are looked through, so that each is looked at a few times only.
+    passing_max: usize,
     swept: Duration,
     pending: Vec<Pending>,
     newest: Timestamp,
@@ -94,6 +96,7 @@ impl Reader {
             slots: Vec::new(),
             series: SeriesTable::default(),
             passing: Vec::new(),
+            passing_max: 0,
             swept: now(),
             pending: (0..parts).map(pending).collect(),
             newest: Timestamp::MIN,
@@ -213,7 +216,7 @@ impl Reader {
         unknown
     }
 
-    /// Adds a sample to what its shard is given next. False if the sender is being stopped.
+    /// Adds a sample to what is pending of its part. False if the sender is being stopped.
     fn add(&mut self, spooled: SpooledSample, slot: u32) -> bool {
         let sample = spooled.sample;
         let spread = self.shared.time_spread_ms;
@@ -229,7 +232,7 @@ impl Reader {
         let part = shard_of(spooled.key, self.pending.len());
         // A backfill has ids of its own: together, a series would be in the batch twice.
         let is_turn = self.pending[part].end.is_backfill() != spooled.position.is_backfill();
-        if is_turn && !self.hand_over_part(part) {
+        if is_turn && !self.pending[part].builder.is_empty() && !self.hand_over_part(part) {
             return false;
         }
         let known = &mut self.series.slots[slot as usize];
@@ -410,13 +413,16 @@ impl Reader {
             known.batch > 0 && pending[((known.batch - 1) % parts) as usize].batch == known.batch
         };
         let series = &mut self.series;
-        self.passing.retain(|&slot| {
-            let stays = is_pending(&series.slots[slot as usize]);
-            if !stays {
-                series.remove(slot);
-            }
-            stays
-        });
+        if self.passing.len() > self.passing_max {
+            self.passing.retain(|&slot| {
+                let stays = is_pending(&series.slots[slot as usize]);
+                if !stays {
+                    series.remove(slot);
+                }
+                stays
+            });
+            self.passing_max = 2 * self.passing.len();
+        }
         if now() - self.swept >= SWEEP_INTERVAL {
             self.swept = now();
             for slot in 0..series.slots.len() as u32 {
