@@ -73,7 +73,7 @@ impl Catalog {
             return;
         }
         let known = self.old_keys.remove(&id);
-        match known.or_else(|| self.names.get(&id).map(shard_key)) {
+        match known.or_else(|| self.names.get(&id).map(|labels| shard_key(labels.iter()))) {
             Some(key) => drop(self.keys.insert(id, key)),
             None => missing.push(id),
         }

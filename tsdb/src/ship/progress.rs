@@ -1,20 +1,35 @@
 //! How far a remote has come, shard by shard.
 
 use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, put_varint};
-use crate::labels::Labels;
+use crate::labels::METRIC_NAME;
 use crate::time::Timestamp;
 
 use super::position::Position;
 
 /// Returns the key that decides about the shard of a series. Ids would not do: a series that the head has forgotten comes
 /// back under another one, and its samples must not overtake each other.
-pub(crate) fn shard_key(labels: &Labels) -> u32 {
-    let mut bytes = Vec::with_capacity(256);
-    put_key_bytes(labels.iter(), &mut bytes);
-    crc32(&bytes)
+///
+/// The upper half is of all labels but the metric's name, and it alone decides: the metrics of one container go the same
+/// way, in the order of the log, and a request says only once what they have in common.
+pub(crate) fn shard_key<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> u32 {
+    let mut metric = "";
+    let mut entity = Vec::with_capacity(256);
+    put_key_bytes(
+        labels.filter(|(name, value)| {
+            let is_metric = *name == METRIC_NAME;
+            if is_metric {
+                metric = *value;
+            }
+            !is_metric
+        }),
+        &mut entity,
+    );
+    // Fibonacci hashing: the checksum's upper bits alone do not spread texts that differ in few bytes evenly.
+    let entity = crc32(&entity).wrapping_mul(0x9e37_79b9);
+    entity & 0xffff_0000 | crc32(metric.as_bytes()) & 0xffff
 }
 
-/// Appends the bytes whose checksum is the key of a series.
+/// Appends labels so that no others make the same bytes.
 pub(crate) fn put_key_bytes<'a>(
     labels: impl Iterator<Item = (&'a str, &'a str)>,
     out: &mut Vec<u8>,
@@ -31,9 +46,7 @@ pub(crate) fn put_key_bytes<'a>(
 /// Returns the shard, of `shards`, that samples with this [key](super::SpooledSample::key) belong to. Part of the format:
 /// places on disk depend on it.
 pub fn shard_of(key: u32, shards: usize) -> usize {
-    // Fibonacci hashing: the checksum's upper bits alone do not spread texts that differ in few bytes evenly.
-    let hash = u64::from(key.wrapping_mul(0x9e37_79b9));
-    ((hash * shards as u64) >> 32) as usize
+    ((u64::from(key >> 16) * shards as u64) >> 16) as usize
 }
 
 /// Which samples a remote has acknowledged.
@@ -105,6 +118,15 @@ impl Progress {
             .filter_map(|layer| layer.iter().min())
             .max()
             .copied()
+            .unwrap_or_default()
+    }
+
+    /// Returns the sequence of the last frame of which anything is acknowledged.
+    pub(super) fn last_touched(&self) -> u64 {
+        let places = self.layers.iter().flatten();
+        places
+            .map(|place| place.sequence())
+            .max()
             .unwrap_or_default()
     }
 
@@ -250,6 +272,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::labels::Labels;
 
     fn at(sequence: u64) -> Position {
         Position::before(sequence)
@@ -262,7 +285,7 @@ mod tests {
             for number in 0..20_000 {
                 let number = number.to_string();
                 let labels = Labels::from_pairs([("__name__", "up"), ("pod", &number)]).unwrap();
-                counts[shard_of(shard_key(&labels), shards)] += 1;
+                counts[shard_of(shard_key(labels.iter()), shards)] += 1;
             }
             let fair = 20_000 / shards;
             assert!(
@@ -271,6 +294,33 @@ mod tests {
                     .all(|&count| count > fair / 2 && count < fair * 2 + 2),
                 "{shards}: {counts:?}"
             );
+        }
+    }
+
+    #[test]
+    fn metrics_of_one_container_belong_to_one_shard_under_keys_of_their_own() {
+        let key =
+            |metric: &str, pod: &str| shard_key([("__name__", metric), ("pod", pod)].into_iter());
+        let (memory, processor) = (key("memory", "a"), key("processor", "a"));
+        assert_ne!(memory, processor);
+        assert_eq!(
+            shard_of(memory, SHARDS_MAX),
+            shard_of(processor, SHARDS_MAX)
+        );
+        assert_ne!(
+            shard_of(memory, SHARDS_MAX),
+            shard_of(key("memory", "b"), SHARDS_MAX)
+        );
+    }
+
+    /// A sender divides its shards further and relies on it.
+    #[test]
+    fn parts_of_a_shard_are_shards_of_a_larger_number() {
+        for number in 0..5_000_u32 {
+            let key = number.wrapping_mul(0x0012_d687);
+            for (shards, parts) in [(1, 16), (3, 16), (4, 5), (7, 2)] {
+                assert_eq!(shard_of(key, shards * parts) / parts, shard_of(key, shards));
+            }
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct LogReader {
     follower: Follower,
     decoder: LogDecoder,
     progress: Progress,
+    /// Of the frames behind this one nothing is acknowledged.
+    last_touched: u64,
     catalog: Catalog,
     lost_frames: u64,
     lost_rows: u64,
@@ -56,6 +58,7 @@ impl LogReader {
         Self {
             follower: Follower::new(wal, from),
             decoder: LogDecoder::default(),
+            last_touched: progress.last_touched(),
             progress,
             catalog: Catalog::default(),
             lost_frames: 0,
@@ -120,6 +123,7 @@ impl LogReader {
                         catalog: &self.catalog,
                         next: Position::before(sequence),
                         is_passed: sequence < low,
+                        is_untouched: sequence > self.last_touched,
                         samples: &mut batch.samples,
                     };
                     let loss = self.decoder.read(body, &mut collector);
@@ -162,6 +166,8 @@ struct Collector<'a> {
     next: Position,
     /// The frame is acknowledged by all shards and only goes by.
     is_passed: bool,
+    /// Nothing of the frame is acknowledged.
+    is_untouched: bool,
     samples: &'a mut Vec<SpooledSample>,
 }
 
@@ -176,7 +182,7 @@ impl FrameVisitor for Collector<'_> {
         }
         let position = self.next;
         self.next = position.next();
-        if !self.progress.covers(key, position) {
+        if self.is_untouched || !self.progress.covers(key, position) {
             self.samples.push(SpooledSample {
                 series: id,
                 key,

@@ -324,6 +324,53 @@ fn older_receivers_are_sent_what_they_know() {
 }
 
 #[test]
+fn a_backlog_is_sent_with_many_samples_of_each_series_in_a_request() {
+    for protocol in [Protocol::RemoteWrite1, Protocol::RemoteWrite2] {
+        let world = World::new();
+        let db = world.open();
+        let series = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&series);
+        let remote = Remote::new(move |received| {
+            let names = received.samples.chunk_by(|one, next| one.0 == next.0);
+            *seen.lock() += names.count();
+            None
+        });
+        let options = SenderOptions {
+            protocol,
+            shards: 2,
+            batch_deadline: LONG,
+            ..options()
+        };
+        let sender = start(&db, &remote, options);
+        sender.pause();
+        let scrapes: Vec<i64> = (0..60).map(|round| T0 + round * 15_000).collect();
+        scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+        db.sync().unwrap();
+        sender.resume();
+        assert!(sender.stop(LONG).unwrap());
+        assert_complete(&remote, 70, &scrapes);
+        // A request of 100 samples would have those of 35 series three times each.
+        let series = *series.lock();
+        assert!(series * 6 < 70 * 60, "{series} series in all requests");
+    }
+}
+
+#[test]
+fn what_waits_for_no_more_leaves_in_full_requests() {
+    let world = World::new();
+    let db = world.open();
+    let remote = Remote::good();
+    let sender = start(&db, &remote, options());
+    for round in 0..10 {
+        let before = remote.requests();
+        scrape(&world, &db, 70, T0 + round * 15_000);
+        assert!(sender.wait_until_sent(LONG).unwrap());
+        // One of each shard, however many parts its series are in.
+        assert!(remote.requests() - before <= 4 + 1);
+    }
+}
+
+#[test]
 fn shards_stay_together_in_time() {
     let world = World::new();
     let db = world.open();

@@ -1,4 +1,8 @@
 //! The queues between the thread that reads the log and those that send.
+//!
+//! A shard is a queue and the thread that sends what is in it. Its series are in parts, and each part has a place in the
+//! remote's progress: what is sent last and what comes next are known of each part for itself, so a batch may hold a long
+//! time of some series while the others of its shard are still collected.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +29,8 @@ pub(super) struct Lanes {
 
 struct State {
     lanes: Vec<Lane>,
+    /// Of all parts, those of the first shard first.
+    parts: Vec<Part>,
     is_stopping: bool,
     is_paused: bool,
     /// How many wait for everything to be sent: batches need not be full.
@@ -38,7 +44,13 @@ struct Lane {
     queue: VecDeque<Load>,
     /// The load that is being delivered: how many samples, and the oldest.
     under_way: Option<(usize, Option<Timestamp>)>,
-    /// Below this nothing of the shard is left but what is queued or under way.
+}
+
+#[derive(Clone)]
+struct Part {
+    /// Loads that are queued or under way with samples of it.
+    loads: usize,
+    /// Below this nothing of the part is left but what is queued or under way.
     clear_to: Position,
 }
 
@@ -47,29 +59,36 @@ pub(super) struct Load {
     pub(super) batch: Batch,
     /// The oldest sample that is not late.
     oldest: Option<Timestamp>,
-    /// Everything of the shard below is in this load or in one before.
-    pub(super) end: Position,
+    /// Parts it has samples of, and places below which everything of them is in this load or in one before.
+    pub(super) ends: Vec<(usize, Position)>,
 }
 
 impl Load {
-    pub(super) fn new(builder: BatchBuilder, end: Position) -> Self {
+    /// Takes what was collected; the memory stays with the builder.
+    pub(super) fn new(builder: &mut BatchBuilder, ends: Vec<(usize, Position)>) -> Self {
         Self {
             oldest: builder.oldest(),
             batch: builder.build(),
-            end,
+            ends,
         }
     }
 }
 
 impl Lanes {
-    pub(super) fn new(shards: usize, start: Position, counters: Arc<Counters>) -> Self {
-        let lane = || Lane {
+    pub(super) fn new(
+        shards: usize,
+        parts: usize,
+        start: Position,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let part = Part {
+            loads: 0,
             clear_to: start,
-            ..Lane::default()
         };
         Self {
             state: Mutex::new(State {
-                lanes: (0..shards).map(|_| lane()).collect(),
+                lanes: (0..shards).map(|_| Lane::default()).collect(),
+                parts: vec![part; shards * parts],
                 is_stopping: false,
                 is_paused: false,
                 waiting: 0,
@@ -91,6 +110,9 @@ impl Lanes {
         self.counters
             .queued
             .fetch_add(load.batch.len() as u64, Ordering::Relaxed);
+        for (part, _) in &load.ends {
+            state.parts[*part].loads += 1;
+        }
         state.lanes[shard].queue.push_back(load);
         self.to_shards.notify_all();
         !state.is_stopping
@@ -114,8 +136,13 @@ impl Lanes {
         }
     }
 
-    /// Notes that a shard has delivered what it took. Returns how far it and all idle ones have come.
-    pub(super) fn delivered(&self, shard: usize, end: Position) -> Vec<(usize, Position)> {
+    /// Notes that a shard has delivered what it took, up to these places of its parts. Returns how far these parts and all
+    /// idle ones have come.
+    pub(super) fn delivered(
+        &self,
+        shard: usize,
+        ends: &[(usize, Position)],
+    ) -> Vec<(usize, Position)> {
         let mut state = self.state.lock();
         let lane = &mut state.lanes[shard];
         if let Some((samples, _)) = lane.under_way.take() {
@@ -123,22 +150,28 @@ impl Lanes {
                 .queued
                 .fetch_sub(samples as u64, Ordering::Relaxed);
         }
-        lane.clear_to = lane.clear_to.max(end);
-        let mut places = state.idle_places();
-        if !state.lanes[shard].is_idle() {
-            // More is queued: it has come as far as this load.
-            places.push((shard, end));
+        for &(number, end) in ends {
+            let part = &mut state.parts[number];
+            part.loads -= 1;
+            part.clear_to = part.clear_to.max(end);
         }
+        let mut places = state.idle_places();
+        // Where more is queued, the part has come as far as this load.
+        let is_busy = |(number, _): &&(usize, Position)| state.parts[*number].loads > 0;
+        places.extend(ends.iter().filter(is_busy));
         self.to_reader.notify_all();
         places
     }
 
-    /// Notes that a shard has nothing below `position` but what was pushed.
-    pub(super) fn clear(&self, shard: usize, position: Position) {
-        self.state.lock().lanes[shard].clear_to = position;
+    /// Notes that these parts have nothing below `position` but what was pushed.
+    pub(super) fn clear(&self, parts: impl Iterator<Item = usize>, position: Position) {
+        let mut state = self.state.lock();
+        for part in parts {
+            state.parts[part].clear_to = position;
+        }
     }
 
-    /// Returns how far the shards have come that have nothing to do.
+    /// Returns how far the parts have come of which nothing is queued or under way.
     pub(super) fn idle_places(&self) -> Vec<(usize, Position)> {
         self.state.lock().idle_places()
     }
@@ -230,9 +263,9 @@ impl Lanes {
 
 impl State {
     fn idle_places(&self) -> Vec<(usize, Position)> {
-        let lanes = self.lanes.iter().enumerate();
-        let idle = lanes.filter(|(_, lane)| lane.is_idle());
-        idle.map(|(shard, lane)| (shard, lane.clear_to)).collect()
+        let parts = self.parts.iter().enumerate();
+        let idle = parts.filter(|(_, part)| part.loads == 0);
+        idle.map(|(number, part)| (number, part.clear_to)).collect()
     }
 
     fn oldest(&self) -> Option<Timestamp> {
@@ -242,12 +275,6 @@ impl State {
             queued.chain(under_way).min()
         };
         self.lanes.iter().filter_map(lane).min()
-    }
-}
-
-impl Lane {
-    fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.under_way.is_none()
     }
 }
 

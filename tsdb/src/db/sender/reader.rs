@@ -1,4 +1,7 @@
 //! The thread that reads the log and gives each shard what is its.
+//!
+//! Samples are collected part by part. A part that has a batch full is handed over by itself, so that it holds as many samples
+//! of each of its series as there are; what is due earlier is handed over with what else the shard has.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,12 +32,14 @@ pub(super) struct Reader {
     series: SeriesTable,
     /// Series that are forgotten with their batch, as there were too many.
     passing: Vec<u32>,
+    /// How many of them there may be before they are looked through, so that each is looked at a few times only.
+    passing_max: usize,
     swept: Duration,
     pending: Vec<Pending>,
     newest: Timestamp,
     /// Samples up to this time may be added to what is pending.
     time_limit: Timestamp,
-    /// How far idle shards were last noted to have come.
+    /// How far idle parts were last noted to have come.
     noted: Position,
     rate: Rate,
 }
@@ -54,14 +59,14 @@ struct Known {
     id: u64,
     /// What goes out for it, or why nothing does.
     prepared: Result<Arc<Prepared>, UnsentReason>,
-    /// The batch of its shard that it was last added to, and its number there.
+    /// The batch of its part that it was last added to, and its number there.
     batch: u64,
     number: u32,
     /// Whether it was met since the last sweep.
     is_used: bool,
 }
 
-/// What one shard is given next.
+/// What is collected of one part.
 #[derive(Default)]
 struct Pending {
     builder: BatchBuilder,
@@ -75,10 +80,10 @@ struct Pending {
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, spool: Arc<Mutex<Spool>>) -> Self {
-        let shards = shared.options.shards;
-        let pending = |shard: usize| Pending {
-            // Batches of different shards have different numbers, so that a series never seems to be in another's.
-            batch: shard as u64 + 1,
+        let parts = shared.options.shards * shared.parts;
+        let pending = |part: usize| Pending {
+            // Batches of different parts have different numbers, so that a series never seems to be in another's.
+            batch: part as u64 + 1,
             ..Pending::default()
         };
         Self {
@@ -91,8 +96,9 @@ impl Reader {
             slots: Vec::new(),
             series: SeriesTable::default(),
             passing: Vec::new(),
+            passing_max: 0,
             swept: now(),
-            pending: (0..shards).map(pending).collect(),
+            pending: (0..parts).map(pending).collect(),
             newest: Timestamp::MIN,
             time_limit: Timestamp::MIN,
             noted: Position::default(),
@@ -144,15 +150,13 @@ impl Reader {
                 return Ok(false);
             }
         }
-        let in_hurry = matches!(read, Ok(false)) && self.shared.lanes.is_in_hurry();
-        for shard in 0..self.pending.len() {
-            if self.is_due(shard, in_hurry) && !self.hand_over(shard) {
-                return Ok(false);
-            }
-            if self.pending[shard].builder.is_empty() {
-                self.shared.lanes.clear(shard, self.batch.end);
-            }
+        if !self.hand_over_due(matches!(read, Ok(false))) {
+            return Ok(false);
         }
+        let parts = self.pending.iter().enumerate();
+        let empty = parts.filter(|(_, one)| one.builder.is_empty());
+        let empty = empty.map(|(part, _)| part);
+        self.shared.lanes.clear(empty, self.batch.end);
         if !self.sweep() {
             return Ok(false);
         }
@@ -212,7 +216,7 @@ impl Reader {
         unknown
     }
 
-    /// Adds a sample to what its shard is given next. False if the sender is being stopped.
+    /// Adds a sample to what is pending of its part. False if the sender is being stopped.
     fn add(&mut self, spooled: SpooledSample, slot: u32) -> bool {
         let sample = spooled.sample;
         let spread = self.shared.time_spread_ms;
@@ -225,10 +229,10 @@ impl Reader {
             self.newest = sample.timestamp;
             self.shared.counters.note_read(sample.timestamp);
         }
-        let shard = shard_of(spooled.key, self.pending.len());
+        let part = shard_of(spooled.key, self.pending.len());
         // A backfill has ids of its own: together, a series would be in the batch twice.
-        let is_turn = self.pending[shard].end.is_backfill() != spooled.position.is_backfill();
-        if is_turn && !self.pending[shard].builder.is_empty() && !self.hand_over(shard) {
+        let is_turn = self.pending[part].end.is_backfill() != spooled.position.is_backfill();
+        if is_turn && !self.pending[part].builder.is_empty() && !self.hand_over_part(part) {
             return false;
         }
         let known = &mut self.series.slots[slot as usize];
@@ -240,7 +244,7 @@ impl Reader {
                 return true;
             }
         };
-        let pending = &mut self.pending[shard];
+        let pending = &mut self.pending[part];
         if known.batch != pending.batch {
             known.batch = pending.batch;
             known.number = pending.builder.add_series(prepared);
@@ -256,20 +260,15 @@ impl Reader {
             self.time_limit = self.time_limit.min(limit);
         }
         let is_full = pending.builder.len() >= self.shared.options.batch_samples;
-        !is_full || self.hand_over(shard)
+        !is_full || self.hand_over_part(part)
     }
 
     /// Waits until a sample of this time may be under way together with what is. False if the sender is being stopped.
     fn make_time(&mut self, timestamp: Timestamp) -> bool {
         let spread = self.shared.time_spread_ms;
         let bound = timestamp.saturating_sub(spread);
-        for shard in 0..self.pending.len() {
-            let oldest = self.pending[shard].builder.oldest();
-            if oldest.is_some_and(|oldest| oldest < bound) && !self.hand_over(shard) {
-                return false;
-            }
-        }
-        if !self.shared.lanes.wait_newer(bound) {
+        let is_older = |one: &Pending| one.builder.oldest().is_some_and(|oldest| oldest < bound);
+        if !self.hand_over_all(is_older) || !self.shared.lanes.wait_newer(bound) {
             return false;
         }
         let pending = self.pending.iter().filter_map(|one| one.builder.oldest());
@@ -278,23 +277,94 @@ impl Reader {
         true
     }
 
-    /// Queues what is pending for a shard. False if the sender is being stopped.
-    fn hand_over(&mut self, shard: usize) -> bool {
-        let pending = &mut self.pending[shard];
-        pending.since = None;
-        pending.batch += self.shared.options.shards as u64;
-        let end = pending.end;
-        let builder = std::mem::take(&mut pending.builder);
+    /// Queues what is pending of a part. False if the sender is being stopped.
+    fn hand_over_part(&mut self, part: usize) -> bool {
+        let mut builder = self.begin_next(part);
+        let ends = vec![(part, self.pending[part].end)];
+        let is_running = self.push(part / self.shared.parts, &mut builder, ends);
+        // The next one is as large, most likely.
+        self.pending[part].builder = builder;
+        is_running
+    }
+
+    /// Queues what shards have had for too long, or everything if somebody waits for it. False if the sender is being
+    /// stopped.
+    fn hand_over_due(&mut self, is_caught_up: bool) -> bool {
+        let in_hurry = is_caught_up && self.shared.lanes.is_in_hurry();
+        let mut deadline = self.shared.options.batch_deadline;
+        if !is_caught_up {
+            // There is more to come with which it makes fuller batches.
+            deadline = deadline.saturating_mul(BEHIND_DEADLINES);
+        }
+        let now = now();
+        let is_due = |one: &Pending| {
+            let since = one.since;
+            since.is_some_and(|since| in_hurry || now - since >= deadline)
+        };
+        for shard in 0..self.shared.options.shards {
+            let any_is_due = self.parts_of(shard).any(|part| is_due(&self.pending[part]));
+            if any_is_due && !self.hand_over(shard, |_| true) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Queues what is wanted of what is pending for any shard. False if the sender is being stopped.
+    fn hand_over_all(&mut self, is_wanted: impl Fn(&Pending) -> bool) -> bool {
+        (0..self.shared.options.shards).all(|shard| self.hand_over(shard, &is_wanted))
+    }
+
+    /// Queues what is wanted of what is pending for a shard, in as few batches as it fits in. False if the sender is being
+    /// stopped.
+    fn hand_over(&mut self, shard: usize, is_wanted: impl Fn(&Pending) -> bool) -> bool {
+        let mut gathered = BatchBuilder::default();
+        let mut ends = Vec::new();
+        for part in self.parts_of(shard) {
+            let pending = &self.pending[part];
+            if pending.builder.is_empty() || !is_wanted(pending) {
+                continue;
+            }
+            let samples = gathered.len() + pending.builder.len();
+            if samples > self.shared.options.batch_samples
+                && !self.push(shard, &mut gathered, std::mem::take(&mut ends))
+            {
+                return false;
+            }
+            gathered.append(self.begin_next(part));
+            ends.push((part, self.pending[part].end));
+        }
+        self.push(shard, &mut gathered, ends)
+    }
+
+    /// Queues a batch for a shard; nothing happens if it is empty. False if the sender is being stopped.
+    fn push(
+        &mut self,
+        shard: usize,
+        builder: &mut BatchBuilder,
+        ends: Vec<(usize, Position)>,
+    ) -> bool {
+        if builder.is_empty() {
+            return true;
+        }
         let wait = self.rate.take(builder.len(), now());
         if !wait.is_zero() && !self.shared.lanes.sleep(wait) {
             return false;
         }
-        self.shared.lanes.push(shard, Load::new(builder, end))
+        self.shared.lanes.push(shard, Load::new(builder, ends))
     }
 
-    fn is_due(&self, shard: usize, in_hurry: bool) -> bool {
-        let since = self.pending[shard].since;
-        since.is_some_and(|since| in_hurry || now() - since >= self.shared.options.batch_deadline)
+    /// Begins another batch of a part and returns the one before.
+    fn begin_next(&mut self, part: usize) -> BatchBuilder {
+        let parts = self.pending.len() as u64;
+        let pending = &mut self.pending[part];
+        pending.since = None;
+        pending.batch += parts;
+        std::mem::take(&mut pending.builder)
+    }
+
+    fn parts_of(&self, shard: usize) -> std::ops::Range<usize> {
+        shard * self.shared.parts..(shard + 1) * self.shared.parts
     }
 
     /// Returns how long nothing is due. Short, as only a sync of the log ends the wait before.
@@ -310,7 +380,7 @@ impl Reader {
         first.map_or(WAIT_MAX, |first| first.min(WAIT_MAX))
     }
 
-    /// Notes how far shards have come that have nothing to do, so that the log is let go of.
+    /// Notes how far parts have come that nothing is under way of, so that the log is let go of.
     fn note_idle(&mut self) -> Result<()> {
         let places = self.shared.lanes.idle_places();
         let Some(low) = places.iter().map(|(_, place)| *place).min() else {
@@ -329,29 +399,30 @@ impl Reader {
         let texts_max = TEXTS_MAX.max(4 * self.shared.options.cached_series);
         if self.preparer.texts() > texts_max {
             // Numbers of texts begin anew, so no batch may have series of both times.
-            for shard in 0..self.pending.len() {
-                if !self.pending[shard].builder.is_empty() && !self.hand_over(shard) {
-                    return false;
-                }
+            if !self.hand_over_all(|_| true) {
+                return false;
             }
             self.preparer.forget_texts();
             self.passing.clear();
             self.series = SeriesTable::default();
         }
-        let shards = self.pending.len() as u64;
+        let parts = self.pending.len() as u64;
         let pending = &self.pending;
         // A series of a batch that is being collected must not be added to it again.
         let is_pending = |known: &Known| {
-            known.batch > 0 && pending[((known.batch - 1) % shards) as usize].batch == known.batch
+            known.batch > 0 && pending[((known.batch - 1) % parts) as usize].batch == known.batch
         };
         let series = &mut self.series;
-        self.passing.retain(|&slot| {
-            let stays = is_pending(&series.slots[slot as usize]);
-            if !stays {
-                series.remove(slot);
-            }
-            stays
-        });
+        if self.passing.len() > self.passing_max {
+            self.passing.retain(|&slot| {
+                let stays = is_pending(&series.slots[slot as usize]);
+                if !stays {
+                    series.remove(slot);
+                }
+                stays
+            });
+            self.passing_max = 2 * self.passing.len();
+        }
         if now() - self.swept >= SWEEP_INTERVAL {
             self.swept = now();
             for slot in 0..series.slots.len() as u32 {
@@ -437,6 +508,10 @@ impl Rate {
 
 /// Samples read at once.
 const READ_SAMPLES: usize = 20_000;
+
+/// How many times longer than [`SenderOptions::batch_deadline`](crate::remote::SenderOptions::batch_deadline) samples wait
+/// for a full batch while the reader is behind.
+const BEHIND_DEADLINES: u32 = 10;
 
 /// Wait after the log could not be read.
 const FAILED_WAIT: Duration = Duration::from_secs(1);

@@ -60,7 +60,7 @@ impl Shard {
             if let Err(error) = self.shared.dead_letters.sync() {
                 self.fail_refused(&error);
             }
-            let places = self.shared.lanes.delivered(self.number, load.end);
+            let places = self.shared.lanes.delivered(self.number, &load.ends);
             if self.acknowledge(&places).is_err() {
                 return;
             }

@@ -25,7 +25,7 @@ pub struct SenderStatus {
     pub requests_failed: u64,
     /// Bytes of bodies, as they were posted.
     pub bytes: u64,
-    /// Samples that are in memory: queued or under way. The log has the others.
+    /// Samples of batches that are queued or under way. The log has the others, and those of batches that are still collected.
     pub queued: usize,
     /// Time of the oldest of them, late ones aside.
     pub oldest_queued: Option<Timestamp>,

@@ -9,13 +9,12 @@ use std::hash::BuildHasher;
 
 use crate::db::event::Event;
 use crate::db::inner::Inner;
-use crate::encoding::crc32;
 use crate::error::{Error, ErrorKind, Result};
 use crate::labels::{Labels, SeriesLabels};
 use crate::query::Querier;
 use crate::sample::{Sample, Samples};
 use crate::ship::{
-    BackfillEnd, LogReader, Position, Progress, SpoolBatch, SpooledSample, put_key_bytes,
+    BackfillEnd, LogReader, Position, Progress, SpoolBatch, SpooledSample, put_key_bytes, shard_key,
 };
 use crate::time::{TimeRange, Timestamp};
 use crate::wal::Wal;
@@ -49,12 +48,12 @@ struct Ids {
 impl Ids {
     /// Returns an id that no series of the head has, and the key. Sixty-three bits: a million series share none, but once in
     /// twenty million times.
-    fn of<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> (u64, u32) {
+    fn of<'a>(&mut self, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> (u64, u32) {
         self.bytes.clear();
-        put_key_bytes(labels, &mut self.bytes);
+        put_key_bytes(labels.clone(), &mut self.bytes);
         (
             self.hasher.hash_one(&self.bytes) | ID_BIT,
-            crc32(&self.bytes),
+            shard_key(labels),
         )
     }
 }

@@ -19,13 +19,13 @@ impl Inner {
     /// added: a remote that is far behind asks for many.
     pub(super) fn find_keys(&self, ids: &[u64], keys: &mut Keys) -> Result<()> {
         for (id, labels) in self.head.definitions(ids) {
-            keys.insert(id, shard_key(&labels));
+            keys.insert(id, shard_key(labels.iter()));
         }
         if ids.iter().all(|id| keys.contains_key(id)) {
             return Ok(());
         }
         self.read_definitions(&mut |id, labels| {
-            keys.entry(id).or_insert_with(|| shard_key(&labels));
+            keys.entry(id).or_insert_with(|| shard_key(labels.iter()));
         })
     }
 

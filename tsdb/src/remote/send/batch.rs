@@ -45,6 +45,22 @@ impl BatchBuilder {
         );
     }
 
+    /// Adds what another has collected, of other series.
+    pub(crate) fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let first = self.series.len() as u32;
+        self.series.extend(other.series);
+        let samples = other.samples.into_iter();
+        self.samples
+            .extend(samples.map(|(series, sample)| (first + series, sample)));
+        if let Some(oldest) = other.oldest {
+            self.note_time(oldest);
+        }
+    }
+
     /// Returns the oldest time noted.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.oldest
@@ -60,8 +76,8 @@ impl BatchBuilder {
         self.samples.is_empty()
     }
 
-    /// Returns what was collected, sorted.
-    pub(crate) fn build(self) -> Batch {
+    /// Returns what was collected, sorted, and begins anew in the same memory.
+    pub(crate) fn build(&mut self) -> Batch {
         let mut starts = vec![0_u32; self.series.len() + 1];
         for (series, _) in &self.samples {
             starts[*series as usize + 1] += 1;
@@ -75,13 +91,14 @@ impl BatchBuilder {
             value: 0.0,
         };
         let mut samples = vec![nothing; self.samples.len()];
-        for (series, sample) in self.samples {
+        for (series, sample) in self.samples.drain(..) {
             let place = &mut next[series as usize];
             samples[*place as usize] = sample;
             *place += 1;
         }
+        self.oldest = None;
         Batch {
-            series: self.series,
+            series: std::mem::take(&mut self.series),
             starts,
             samples,
         }
@@ -134,22 +151,30 @@ mod tests {
     use crate::remote::send::prepare::Form;
 
     proptest! {
-        /// Whatever order samples come in, and whatever part is asked for, each is there once, with its series, in order.
+        /// Whatever order samples come in, in one batch or in two of different series, and whatever part is asked for, each
+        /// is there once, with its series, in order.
         #[test]
         fn parts_have_each_sample_once_by_series(
             samples in prop::collection::vec((0..7_u32, -9..9_i64), 0..40),
+            others in 0..8_u32,
             cuts in prop::collection::vec(0..40_usize, 0..4),
         ) {
-            let mut builder = BatchBuilder::default();
+            let mut builders = [BatchBuilder::default(), BatchBuilder::default()];
+            let mut numbers = Vec::new();
             for number in 0..7 {
                 let labels = format!("metric{{number=\"{number}\"}}").parse().unwrap();
-                builder.add_series(&Arc::new(Prepared { labels, form: Form::Numbers(Box::default()) }));
+                let builder = usize::from(number >= others);
+                let number = builders[builder].add_series(&Arc::new(Prepared { labels, form: Form::Numbers(Box::default()) }));
+                numbers.push((builder, number));
             }
             for (order, (series, timestamp)) in samples.iter().enumerate() {
                 let value = order as f64;
-                builder.push(*series, Sample { timestamp: *timestamp, value });
-                builder.note_time(*timestamp);
+                let (builder, number) = numbers[*series as usize];
+                builders[builder].push(number, Sample { timestamp: *timestamp, value });
+                builders[builder].note_time(*timestamp);
             }
+            let [mut builder, other] = builders;
+            builder.append(other);
             prop_assert_eq!(builder.oldest(), samples.iter().map(|(_, at)| *at).min());
             let batch = builder.build();
             let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut <= samples.len()).collect();

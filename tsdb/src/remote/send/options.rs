@@ -61,13 +61,14 @@ pub struct SenderOptions {
     /// How bodies of remote write are compressed. Defaults to snappy; a receiver that turns out not to know zstd is sent
     /// snappy.
     pub compression: Compression,
-    /// Requests under way at the same time; each series belongs to one of them. Defaults to 4.
+    /// Requests under way at the same time. Each series belongs to one of them, together with all metrics that have its other
+    /// labels. Defaults to 4.
     pub shards: usize,
     /// Samples of a request, and of what a crash repeats for each shard. Defaults to 10,000.
     pub batch_samples: usize,
     /// Bytes of a message, before compression, above which it is closed. Defaults to 4 MiB.
     pub batch_bytes: usize,
-    /// How long samples wait for a request to be full. Defaults to 5 seconds.
+    /// How long samples wait for a request to be full; ten times as long while the reader is behind. Defaults to 5 seconds.
     pub batch_deadline: Duration,
     /// How long an answer may take. Defaults to 30 seconds.
     pub timeout: Duration,

@@ -63,14 +63,7 @@ impl Preparer {
 
     /// Returns what goes out for a series, or why nothing does.
     pub(crate) fn prepare(&mut self, labels: &Labels) -> Result<Prepared, UnsentReason> {
-        let Ok(merged) = Labels::from_pairs(self.external.merge(labels)) else {
-            return Err(UnsentReason::Unmappable);
-        };
-        let labels = match relabel(&self.rules, &merged) {
-            Ok(Some(labels)) => labels,
-            Ok(None) => return Err(UnsentReason::Relabeled),
-            Err(_) => return Err(UnsentReason::Unmappable),
-        };
+        let labels = self.outside(labels)?;
         let form = match &self.protocol {
             Protocol::RemoteWrite1 => Form::Fields(EncoderV1::encode_labels(&labels).into()),
             Protocol::RemoteWrite2 => Form::Numbers(self.number(&labels)),
@@ -80,6 +73,21 @@ impl Preparer {
             },
         };
         Ok(Prepared { labels, form })
+    }
+
+    /// Returns the labels of a series as they are outside.
+    fn outside(&self, labels: &Labels) -> Result<Labels, UnsentReason> {
+        if self.rules.is_empty() && self.external.iter().next().is_none() {
+            return Ok(labels.clone());
+        }
+        let Ok(merged) = Labels::from_pairs(self.external.merge(labels)) else {
+            return Err(UnsentReason::Unmappable);
+        };
+        match relabel(&self.rules, &merged) {
+            Ok(Some(labels)) => Ok(labels),
+            Ok(None) => Err(UnsentReason::Relabeled),
+            Err(_) => Err(UnsentReason::Unmappable),
+        }
     }
 
     fn number(&mut self, labels: &Labels) -> Box<[u32]> {

@@ -134,18 +134,23 @@ impl EncoderV2 {
         samples: &[Sample],
     ) {
         self.previous.clear();
+        // Written at their places: looking for room before each byte is most of the work.
         self.refs.clear();
+        self.refs.resize(numbers.len() * REF_BYTES_MAX, 0);
+        let mut len = 0;
         for &number in numbers {
             match self.numbered.get(number as usize) {
                 Some(&(request, symbol)) if request == self.request => {
-                    put_uvarint(&mut self.refs, u64::from(symbol));
+                    len += write_ref(&mut self.refs[len..], symbol);
                 }
                 _ => {
                     self.put_new_refs(numbers, labels);
+                    len = self.refs.len();
                     break;
                 }
             }
         }
+        self.refs.truncate(len);
         self.put_series(samples);
     }
 
@@ -204,6 +209,23 @@ impl EncoderV2 {
         &self.message
     }
 }
+
+/// Writes a number as a varint and returns its bytes.
+#[inline]
+fn write_ref(out: &mut [u8], symbol: u32) -> usize {
+    let mut rest = symbol;
+    let mut len = 0;
+    while rest >= 0x80 {
+        out[len] = rest as u8 | 0x80;
+        rest >>= 7;
+        len += 1;
+    }
+    out[len] = rest as u8;
+    len + 1
+}
+
+/// Bytes of the largest number of a symbol.
+const REF_BYTES_MAX: usize = 5;
 
 /// `Request.timeseries`.
 const TIMESERIES: u8 = 5;

@@ -46,15 +46,6 @@ pub(crate) fn put_number(out: &mut Vec<u8>, number: u8, value: i64) {
     }
 }
 
-/// Appends a double; nothing if all its bits are 0. Negative zero is not left out, or it would come back positive.
-#[inline]
-pub(crate) fn put_double(out: &mut Vec<u8>, number: u8, value: f64) {
-    if value.to_bits() != 0 {
-        out.push(tag(number, FIXED64));
-        out.extend_from_slice(&value.to_le_bytes());
-    }
-}
-
 /// Returns the bytes of `Sample{value=1, timestamp=2}`, the same in every message that has one.
 #[inline]
 pub(super) fn sample_len(sample: Sample) -> usize {
@@ -75,15 +66,37 @@ pub(super) fn samples_len(samples: &[Sample]) -> usize {
     samples.iter().map(|sample| 2 + sample_len(*sample)).sum()
 }
 
-/// Appends a sample as field 2, which it is in every message.
+/// Appends a sample as field 2, which it is in every message. What has all bits 0 is left out, as the default of a field is.
 #[inline]
 pub(crate) fn put_sample(out: &mut Vec<u8>, sample: Sample) {
-    let len = sample_len(sample);
-    out.push(tag(2, BYTES));
-    out.push(len as u8);
-    put_double(out, 1, sample.value);
-    put_number(out, 2, sample.timestamp);
+    // Built aside, so that memory is looked for once.
+    let mut field = [0; SAMPLE_BYTES_MAX];
+    let mut len = 2;
+    // Negative zero is not left out, or it would come back positive.
+    if sample.value.to_bits() != 0 {
+        field[len] = tag(1, FIXED64);
+        field[len + 1..len + 9].copy_from_slice(&sample.value.to_le_bytes());
+        len += 9;
+    }
+    if sample.timestamp != 0 {
+        field[len] = tag(2, VARINT);
+        len += 1;
+        let mut rest = sample.timestamp as u64;
+        while rest >= 0x80 {
+            field[len] = rest as u8 | 0x80;
+            rest >>= 7;
+            len += 1;
+        }
+        field[len] = rest as u8;
+        len += 1;
+    }
+    field[0] = tag(2, BYTES);
+    field[1] = (len - 2) as u8;
+    out.extend_from_slice(&field[..len]);
 }
+
+/// Two tags and a length, the value, the tag of the timestamp and ten bytes of it.
+const SAMPLE_BYTES_MAX: usize = 2 + 9 + 11;
 
 /// Appends `Label{name=1, value=2}` for each pair as field 1.
 pub(crate) fn put_labels<'l>(
@@ -125,6 +138,13 @@ mod tests {
             let mut out = Vec::new();
             put_sample(&mut out, sample);
             assert_eq!(samples_len(&[sample]), out.len());
+            let mut plain = vec![tag(2, BYTES), sample_len(sample) as u8];
+            if sample.value.to_bits() != 0 {
+                plain.push(tag(1, FIXED64));
+                plain.extend_from_slice(&sample.value.to_le_bytes());
+            }
+            put_number(&mut plain, 2, sample.timestamp);
+            assert_eq!(out, plain);
         }
     }
 }
