@@ -1,7 +1,7 @@
 //! Samples leave for a remote.
 //!
 //! 1. `reader` is one thread: it reads what is durable in the log, finds out what goes out for each series, and collects
-//!    batches, shard by shard.
+//!    batches, part by part of each shard.
 //! 2. `lanes` are the queues between: short, so that memory is bounded and shards stay together in time.
 //! 3. `shard` is a thread for each shard: it sends one batch at a time, waits, splits, gives up on what is refused for good,
 //!    and makes durable how far it has come before it takes the next.

@@ -2,7 +2,7 @@
 //!
 //! 1. [`SenderOptions`] says what a remote speaks and how patient to be with it.
 //! 2. `Preparer` makes of a series' labels what is sent: external labels, relabeling, OpenTSDB's mapping. Once per series.
-//! 3. `BatchBuilder` collects samples of one shard; `Batch` has them series by series, each series once.
+//! 3. `BatchBuilder` collects samples of series that go the same way; `Batch` has them series by series, each series once.
 //! 4. `RequestBuilder` encodes a part of a batch into one request.
 //! 5. `Verdict` is what the answer says: stored, again, in halves, never, or that somebody has to look.
 //! 6. `Backoff` says how long to wait before again.
