@@ -13,7 +13,7 @@ pub const DEFAULT_ANSWER_BYTES_MAX: usize = 16 << 10;
 
 /// Sends requests. One transport serves any number of threads.
 pub trait Transport: Send + Sync {
-    /// Posts a request and waits for the answer, whatever its status.
+    /// Posts a request and waits for the answer, whatever its status. A sender takes a panic for a broken connection.
     fn send(&self, request: &Request<'_>) -> Result<Response, TransportError>;
 }
 

@@ -240,6 +240,7 @@ fn a_remote_that_fails_is_asked_again_and_nothing_is_lost() {
         })),
         4 => Some(status(401)),
         5 if received.samples.len() > 20 => Some(status(413)),
+        6 if received.number < 7 => panic!("a transport with a fault, as the test wants it"),
         _ => None,
     });
     let sender = start(&db, &remote, options());

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use crate::db::event::Event;
 use crate::db::options::to_ms;
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::transport::TransportError;
 use crate::remote::{
     Backoff, Batch, Built, Outcome, Prepared, RequestBuilder, UnsentReason, Verdict,
 };
@@ -238,9 +240,11 @@ impl Shard {
         let bytes = self.requests.body_len() as u64;
         counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         let transport = &self.shared.transport;
-        let answer = self
-            .requests
-            .with_request(|request| transport.send(request));
+        let answer = self.requests.with_request(|request| {
+            // What is shared with it is only looked at again through its own methods.
+            catch_unwind(AssertUnwindSafe(|| transport.send(request)))
+                .unwrap_or_else(|_| Err(TransportError::Connection("a panic".into())))
+        });
         let verdict = match answer {
             Ok(response) => {
                 let now_ms = self.shared.inner.options.clock.now_ms();
