@@ -30,6 +30,24 @@ pub(in crate::db) fn visit_metrics(inner: &Inner, visit: &mut dyn FnMut(Metric<'
             });
         }
     }
+    for status in &statuses {
+        visit(Metric {
+            name: "tsdb_spool_lost_frames_total",
+            kind: MetricKind::Counter,
+            help: "Frames of the log that were lost to damage before they were read for a remote.",
+            labels: &[("remote_name", &status.name)],
+            value: status.lost_frames as f64,
+        });
+    }
+    for status in &statuses {
+        visit(Metric {
+            name: "tsdb_spool_lost_rows_total",
+            kind: MetricKind::Counter,
+            help: "Rows that could not be decoded for a remote, for want of a frame before them.",
+            labels: &[("remote_name", &status.name)],
+            value: status.lost_rows as f64,
+        });
+    }
     #[cfg(feature = "remote-write")]
     {
         let senders: Vec<_> = remotes

@@ -61,6 +61,10 @@ pub struct SpoolStatus {
     pub pending_bytes: u64,
     /// Samples dropped so far because of the budget, by reason.
     pub dropped: [(DropReason, u64); DropReason::ALL.len()],
+    /// Frames of the log that were lost to damage before they were read for it, since the database was opened.
+    pub lost_frames: u64,
+    /// Rows that could not be decoded for want of them.
+    pub lost_rows: u64,
 }
 
 /// Reads what one remote has not acknowledged. Made by [`Db::spool`].
@@ -177,7 +181,12 @@ impl Spool {
             backfill.release();
         }
         let find_keys = &mut |ids: &[u64], keys: &mut _| inner.find_keys(ids, keys);
-        self.reader.read(wal, limit, find_keys, batch)
+        let before = self.reader.losses();
+        let read = self.reader.read(wal, limit, find_keys, batch);
+        let losses = self.reader.losses();
+        self.remote
+            .count_lost(losses.0 - before.0, losses.1 - before.1);
+        read
     }
 
     /// Goes on where the log begins for the remote, if the budget has dropped what would come next.
@@ -248,12 +257,6 @@ impl Spool {
             Some(backfill) if !backfill.is_done() => backfill.position(),
             _ => self.reader.position(),
         }
-    }
-
-    /// Returns how many frames of the log are lost to damage since the spool was opened, and how many rows could not be
-    /// decoded for want of them.
-    pub fn losses(&self) -> (u64, u64) {
-        self.reader.losses()
     }
 }
 

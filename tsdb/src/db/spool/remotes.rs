@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -29,6 +29,8 @@ pub(super) struct Remote {
     /// Taken before `state`, and held while the file is written.
     pub(super) file: Mutex<File>,
     pub(super) is_open: AtomicBool,
+    lost_frames: AtomicU64,
+    lost_rows: AtomicU64,
     /// What senders to it count.
     #[cfg(feature = "remote-write")]
     pub(in crate::db) counters: Arc<Counters>,
@@ -93,7 +95,14 @@ impl Remote {
             last_sequence: wal.last_sequence(),
             pending_bytes: pending.map(|info| info.bytes).sum(),
             dropped: std::array::from_fn(|at| (DropReason::ALL[at], dropped[at])),
+            lost_frames: self.lost_frames.load(Ordering::Relaxed),
+            lost_rows: self.lost_rows.load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn count_lost(&self, frames: u64, rows: u64) {
+        self.lost_frames.fetch_add(frames, Ordering::Relaxed);
+        self.lost_rows.fetch_add(rows, Ordering::Relaxed);
     }
 }
 
@@ -184,6 +193,8 @@ impl Inner {
             }),
             file: Mutex::new(File { cursor, written: 0 }),
             is_open: AtomicBool::new(false),
+            lost_frames: AtomicU64::new(0),
+            lost_rows: AtomicU64::new(0),
             #[cfg(feature = "remote-write")]
             counters: Arc::default(),
         });
