@@ -26,7 +26,7 @@ pub struct LoneSample {
 pub fn put_lone(out: &mut Vec<u8>, samples: &[LoneSample]) {
     let mut encoder = LoneEncoder::default();
     for sample in samples {
-        encoder.push(sample.id, sample.timestamp, sample.value, 0);
+        encoder.push(sample.id, sample.timestamp, sample.value, &mut 0);
     }
     encoder.put(out);
 }
@@ -51,52 +51,54 @@ impl LoneEncoder {
         (self.len, self.id, self.timestamp, self.step) = (0, 0, 0, 0);
     }
 
-    /// Adds a sample and returns the scale it is written at: the hint for the next sample of that series. A wrong hint
-    /// costs time and nothing else.
-    #[inline]
-    pub fn push(&mut self, id: u64, timestamp: i64, value: f64, hint: u8) -> u8 {
-        let (scale, integer, next_hint) = scaled(value, hint);
-        let step = timestamp.wrapping_sub(self.timestamp);
-        let is_next = id == self.id.wrapping_add(1) && step == self.step;
-        let (scale, number, count) = if scale == SCALE_BITS {
-            (CONTROL_BITS, value.to_bits(), 8)
-        } else {
-            let number = zigzag(integer);
-            (scale, number, (71 - number.leading_zeros()) as usize / 8)
-        };
-        // Of a bit pattern the count is always the same and not said.
-        let control = scale << 3
-            | if scale == CONTROL_BITS {
-                0
-            } else {
-                count as u8
-            };
-        let id_step = id.wrapping_sub(self.id);
-        let room = self.room();
-        let mut at = 1;
-        if is_next {
-            room[0] = CONTROL_NEXT | control;
-        } else {
-            room[0] = control;
-            at += put_place(room, id_step, step);
-            self.step = step;
-        }
-        // A copy of constant size is one instruction, one of variable size a call.
-        self.room()[at..at + 8].copy_from_slice(&number.to_le_bytes());
-        self.len += at + count;
-        (self.id, self.timestamp) = (id, timestamp);
-        next_hint
+    /// Adds a sample: id, timestamp, value, and the scale to try first, which becomes the one to try for the next sample
+    /// of that series. A wrong one costs time and nothing else.
+    pub fn push(&mut self, id: u64, timestamp: i64, value: f64, hint: &mut u8) {
+        self.extend(std::iter::once((id, timestamp, value, hint)));
     }
 
+    /// Adds samples, each like [`LoneEncoder::push`].
     #[inline]
-    fn room(&mut self) -> &mut [u8; SAMPLE_BYTES_MAX] {
-        if self.bytes.len() < self.len + SAMPLE_BYTES_MAX {
-            let len = (2 * self.bytes.len()).max(self.len + SAMPLE_BYTES_MAX);
-            self.bytes.resize(len, 0);
+    pub fn extend<'a>(
+        &mut self,
+        samples: impl ExactSizeIterator<Item = (u64, i64, f64, &'a mut u8)>,
+    ) {
+        let len_max = self.len + samples.len() * SAMPLE_BYTES_MAX;
+        if self.bytes.len() < len_max {
+            self.bytes.resize(len_max.next_power_of_two(), 0);
         }
-        self.bytes[self.len..]
-            .first_chunk_mut()
-            .expect("room was made for a sample")
+        // Where they are known to be nobody else's they stay in registers.
+        let (mut len, mut last_id, mut last_time, mut last_step) =
+            (self.len, self.id, self.timestamp, self.step);
+        for (id, timestamp, value, hint) in samples {
+            let (scale, number) = scaled(value, hint);
+            let (control, count) = if scale == SCALE_BITS {
+                // The count is always the same and not said.
+                (CONTROL_BITS << 3, 8)
+            } else {
+                let count = (71 - number.leading_zeros()) as usize / 8;
+                (scale << 3 | count as u8, count)
+            };
+            let step = timestamp.wrapping_sub(last_time);
+            let id_step = id.wrapping_sub(last_id);
+            let room: &mut [u8; SAMPLE_BYTES_MAX] = self.bytes[len..]
+                .first_chunk_mut()
+                .expect("room was made for all samples");
+            // A copy of constant size is one instruction, one of variable size a call.
+            if id_step == 1 && step == last_step {
+                room[0] = CONTROL_NEXT | control;
+                room[1..9].copy_from_slice(&number.to_le_bytes());
+                len += 1 + count;
+            } else {
+                room[0] = control;
+                let at = 1 + put_place(room, id_step, step);
+                room[at..at + 8].copy_from_slice(&number.to_le_bytes());
+                len += at + count;
+                last_step = step;
+            }
+            (last_id, last_time) = (id, timestamp);
+        }
+        (self.len, self.id, self.timestamp, self.step) = (len, last_id, last_time, last_step);
     }
 
     /// Appends the section to a frame.
@@ -123,30 +125,35 @@ fn put_place(room: &mut [u8; SAMPLE_BYTES_MAX], id_step: u64, step: i64) -> usiz
     at
 }
 
-/// Returns the scale and integer of a value, and the scale to try first for the next one of its series.
+/// Returns the scale of a value and the number that stands for it; `hint` is the scale to try first.
 #[inline]
-fn scaled(value: f64, hint: u8) -> (u8, i64, u8) {
-    let (integer, is_exact) = to_integer(value, hint);
+fn scaled(value: f64, hint: &mut u8) -> (u8, u64) {
+    let (integer, is_exact) = to_integer(value, *hint);
     if is_exact {
-        return (hint, integer, hint);
+        return (*hint, zigzag(integer));
     }
-    scaled_anew(value, hint)
+    let (scale, number, next_hint) = scaled_anew(value, *hint);
+    *hint = next_hint;
+    (scale, number)
 }
 
 #[inline(never)]
-fn scaled_anew(value: f64, hint: u8) -> (u8, i64, u8) {
+fn scaled_anew(value: f64, hint: u8) -> (u8, u64, u8) {
     if value.is_nan() {
         // A staleness marker says nothing of the values that may follow.
-        return (SCALE_BITS, 0, hint);
+        return (SCALE_BITS, value.to_bits(), hint);
     }
     // What was a bit pattern mostly is one again: the ends of the scales tell without trying all of them.
     let is_hopeless =
         hint == SCALE_BITS && !to_integer(value, 0).1 && !to_integer(value, SCALE_MAX).1;
     if is_hopeless {
-        return (SCALE_BITS, 0, SCALE_BITS);
+        return (SCALE_BITS, value.to_bits(), SCALE_BITS);
     }
     let (scale, integer) = fit(value);
-    (scale, integer, scale)
+    if scale == SCALE_BITS {
+        return (scale, value.to_bits(), scale);
+    }
+    (scale, zigzag(integer), scale)
 }
 
 /// Walks the samples of a section.

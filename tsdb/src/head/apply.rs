@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::encoding::Malformed;
 use crate::error::{Error, Result};
-use crate::frame::{Base, DeletedRange, LoneSample, RowSection, Section, sections};
+use crate::frame::{Base, DeletedRange, LoneReader, RowSection, Section, sections};
 use crate::time::Timestamp;
 
 use super::group::{Group, RowFault, Sealer};
 use super::layout::Layout;
-use super::lone::LoneCursor;
 use super::recent::NotedSamples;
 use super::tombstones::Deleted;
 use super::{GroupState, Head};
@@ -82,16 +82,10 @@ impl Head {
                     work[lane].steps.push((sequence, GroupStep::Row(row)));
                     Ok(())
                 }
-                Ok(Section::Lone(mut reader))
+                Ok(Section::Lone(reader))
                     if sequence > through && !self.lone.has_restored(sequence) =>
                 {
-                    (|| {
-                        let mut cursor = self.lone.cursor();
-                        while let Some(sample) = reader.next()? {
-                            self.replay_lone(sequence, &sample, &mut cursor, report);
-                        }
-                        Ok(())
-                    })()
+                    self.replay_lone(sequence, reader, report)
                 }
                 Ok(Section::Tombstones(ranges)) if sequence > through => {
                     self.apply_tombstones(sequence, &ranges, report);
@@ -104,22 +98,37 @@ impl Head {
         }
     }
 
+    /// Adds the lone samples of a section; of a damaged one, those before the damage.
     fn replay_lone(
         &self,
         sequence: u64,
-        sample: &LoneSample,
-        cursor: &mut LoneCursor<'_>,
+        mut reader: LoneReader<'_>,
         report: &mut ApplyReport,
-    ) {
-        let slot = self.slots.read().find(sample.id);
-        match slot {
-            Some(slot) => {
-                cursor.push(slot, sample.timestamp, sample.value, sequence);
-                self.note_time(sample.timestamp);
-                report.samples += 1;
+    ) -> Result<(), Malformed> {
+        let (mut places, mut values) = (Vec::new(), Vec::new());
+        let slots = self.slots.read();
+        let read = loop {
+            let sample = match reader.next() {
+                Ok(Some(sample)) => sample,
+                Ok(None) => break Ok(()),
+                Err(malformed) => break Err(malformed),
+            };
+            match slots.find(sample.id) {
+                Some(slot) => {
+                    places.push((slot, sample.timestamp));
+                    values.push(sample.value);
+                }
+                None => report.unknown_series += 1,
             }
-            None => report.unknown_series += 1,
+        };
+        drop(slots);
+        self.lone.cursor().push_all(&places, &values, sequence);
+        let timestamps = places.iter().map(|&(_, timestamp)| timestamp);
+        for bound in [timestamps.clone().min(), timestamps.max()] {
+            bound.into_iter().for_each(|bound| self.note_time(bound));
         }
+        report.samples += places.len() as u64;
+        read
     }
 
     /// Hides lone samples that a commit is about to add from those who read the head as it was before. Takes the samples,

@@ -53,7 +53,7 @@ pub(crate) use flush::{FlushValues, FlushView};
 use flushed::Flushed;
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
-pub(crate) use lone::LoneStore;
+pub(crate) use lone::{Announced, LoneStore};
 pub(crate) use piece_files::PieceFiles;
 pub(crate) use publish::Publisher;
 pub(crate) use recent::{Readers, RecentCommits};

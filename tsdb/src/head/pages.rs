@@ -22,12 +22,10 @@ impl<T: Clone + Default> Pages<T> {
         self.len
     }
 
+    /// Returns an element; behind the last one there may be some that are as by default.
+    #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&T> {
-        if index < self.len {
-            self.pages.get(index / PAGE).map(|page| &page[index % PAGE])
-        } else {
-            None
-        }
+        self.pages.get(index / PAGE)?.get(index % PAGE)
     }
 
     /// Returns an element to change, growing the array to hold it.

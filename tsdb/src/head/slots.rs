@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use crate::time::Timestamp;
+
 use super::pages::Pages;
 
 /// No slot, or no group.
@@ -51,7 +53,7 @@ impl Default for Slot {
 pub(crate) struct Slots {
     slots: Pages<Slot>,
     /// Slots by id. Ids only grow, so the first pages empty under churn and are let go.
-    by_id: Vec<Option<Box<[u32]>>>,
+    by_id: Vec<Option<Box<[u32; ID_PAGE as usize]>>>,
     /// Groups a series was in before, while they hold data of it.
     former: HashMap<u32, Vec<u32>>,
     /// Older ids of a series that was forgotten and came back.
@@ -88,6 +90,25 @@ impl Slots {
         (known.group == NONE && known.is_defined).then_some((slot, known.id))
     }
 
+    /// Puts the slots of series that have no home and are defined in the log into `places`, with their timestamps; `None`
+    /// if a series is another or unknown. Answers whether all ids are the newest of their series.
+    pub(crate) fn find_all_alone(
+        &self,
+        ids: &[u64],
+        timestamps: &[Timestamp],
+        places: &mut Vec<(u32, Timestamp)>,
+    ) -> Option<bool> {
+        places.clear();
+        places.reserve(ids.len());
+        let mut are_newest = true;
+        for (&id, &timestamp) in ids.iter().zip(timestamps) {
+            let (slot, newest) = self.find_alone(id)?;
+            are_newest &= newest == id;
+            places.push((slot, timestamp));
+        }
+        Some(are_newest)
+    }
+
     /// Returns what is known of a slot.
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> Slot {
@@ -100,8 +121,7 @@ impl Slots {
         if self.by_id.len() <= page {
             self.by_id.resize(page + 1, None);
         }
-        let page =
-            self.by_id[page].get_or_insert_with(|| vec![NONE; ID_PAGE as usize].into_boxed_slice());
+        let page = self.by_id[page].get_or_insert_with(|| Box::new([NONE; ID_PAGE as usize]));
         page[(id % ID_PAGE) as usize] = slot;
         let known = self.slots.slot(slot as usize);
         if known.id != 0 && known.id != id {

@@ -11,7 +11,7 @@
 
 use crate::error::Result;
 use crate::frame::LoneEncoder;
-use crate::head::{Head, LoneStore};
+use crate::head::{Announced, Head, LoneStore};
 use crate::limits::GROUP_SERIES_MIN;
 use crate::time::Timestamp;
 use crate::wal::Appended;
@@ -25,12 +25,12 @@ pub(super) struct AloneScratch {
     /// Tells this committer's announcements from those of others.
     token: u32,
     encoder: LoneEncoder,
+    timestamps: Vec<Timestamp>,
+    /// What is written for the series, if that is not what is staged.
+    ids: Vec<u64>,
     /// Slot and timestamp of each sample.
     places: Vec<(u32, Timestamp)>,
-    /// What is written for the slots.
-    ids: Vec<u64>,
-    /// Newest of the series before the samples were announced.
-    before: Vec<Timestamp>,
+    announced: Vec<Announced>,
 }
 
 impl AloneScratch {
@@ -38,9 +38,10 @@ impl AloneScratch {
         Self {
             token: head.lone.next_token(),
             encoder: LoneEncoder::default(),
-            places: Vec::new(),
+            timestamps: Vec::new(),
             ids: Vec::new(),
-            before: Vec::new(),
+            places: Vec::new(),
+            announced: Vec::new(),
         }
     }
 }
@@ -78,12 +79,17 @@ impl Committer {
         };
         let noted = self.head.hide_lone(sequence, &mut scratch.places);
         let mut cursor = self.head.lone.cursor();
-        let mut values = staged.values.as_slice();
-        for run in runs(&noted.places) {
-            let (own, rest) = values.split_at(run.len());
-            let mut page = cursor.page(run[0].0);
-            page.push(run, own, sequence, scratch.token);
-            values = rest;
+        let mut start = 0;
+        for run in LoneStore::runs(&noted.places) {
+            let end = start + run.len();
+            cursor.page(run[0].0).push_announced(
+                run,
+                &scratch.announced[start..end],
+                &staged.values[start..end],
+                sequence,
+                scratch.token,
+            );
+            start = end;
         }
         drop(cursor);
         self.head.note_time(oldest);
@@ -99,18 +105,18 @@ impl Committer {
 
 /// Finds the series of all samples; answers `false` if one is unknown, has a home, or is not in the log yet.
 fn find(head: &Head, staged: &Staged, scratch: &mut AloneScratch) -> bool {
-    scratch.places.clear();
+    staged.timestamps(&mut scratch.timestamps);
     scratch.ids.clear();
     let slots = head.slots.read();
-    for (id, timestamp, _) in staged.samples() {
-        // An older id of the series leads to the same slot; what is written names the newest.
-        let Some((slot, id)) = slots.find_alone(id) else {
-            return false;
-        };
-        scratch.places.push((slot, timestamp));
-        scratch.ids.push(id);
+    let found = slots.find_all_alone(&staged.ids, &scratch.timestamps, &mut scratch.places);
+    if found == Some(false) {
+        // An older id of a series leads to the same slot; what is written names the newest.
+        let places = scratch.places.iter();
+        scratch
+            .ids
+            .extend(places.map(|&(slot, _)| slots.get(slot).id));
     }
-    true
+    found.is_some()
 }
 
 /// Announces and encodes all samples and returns their oldest and newest timestamp; announces none if one is not in
@@ -121,48 +127,57 @@ fn announce(
     boundary: Timestamp,
     scratch: &mut AloneScratch,
 ) -> Option<(Timestamp, Timestamp)> {
-    let mut cursor = head.lone.cursor();
-    let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+    let (oldest, newest) = span(&scratch.timestamps);
+    if oldest < boundary {
+        return None;
+    }
     scratch.encoder.clear();
-    scratch.before.clear();
-    let mut samples = scratch.ids.iter().zip(&staged.values);
-    for run in runs(&scratch.places) {
+    scratch.announced.clear();
+    let mut cursor = head.lone.cursor();
+    let ids = if scratch.ids.is_empty() {
+        &staged.ids
+    } else {
+        &scratch.ids
+    };
+    let mut start = 0;
+    for run in LoneStore::runs(&scratch.places) {
+        let end = start + run.len();
+        let (ids, values) = (&ids[start..end], &staged.values[start..end]);
         let mut page = cursor.page(run[0].0);
-        for (&(slot, timestamp), (&id, &value)) in run.iter().zip(&mut samples) {
-            let front = page.front(slot);
-            let announced = if timestamp >= boundary {
-                front.reserve(timestamp, scratch.token)
-            } else {
-                None
-            };
-            let Some(before) = announced else {
-                drop(cursor);
-                take_back(head, scratch);
-                return None;
-            };
-            scratch.before.push(before);
-            // Whatever becomes of the commit, it is no more than a hint.
-            front.scale_hint = scratch.encoder.push(id, timestamp, value, front.scale_hint);
-            oldest = oldest.min(timestamp);
-            newest = newest.max(timestamp);
+        if !page.announce(run, scratch.token, &mut scratch.announced) {
+            drop(cursor);
+            take_back(head, scratch);
+            return None;
         }
+        let samples = ids.iter().zip(run).zip(values);
+        let samples = samples.zip(&mut scratch.announced[start..]);
+        let samples = samples.map(|(((&id, &(_, timestamp)), &value), announced)| {
+            (id, timestamp, value, &mut announced.scale_hint)
+        });
+        scratch.encoder.extend(samples);
+        start = end;
     }
     Some((oldest, newest))
+}
+
+/// Returns the oldest and the newest of timestamps, of which there is one at least.
+fn span(timestamps: &[Timestamp]) -> (Timestamp, Timestamp) {
+    if let (true, [oldest, .., newest]) = (timestamps.is_sorted(), timestamps) {
+        return (*oldest, *newest);
+    }
+    let all = timestamps.iter().copied();
+    let oldest = all.clone().fold(i64::MAX, i64::min);
+    (oldest, all.fold(i64::MIN, i64::max))
 }
 
 /// Takes announcements back, the latest first: a series may stand here several times.
 fn take_back(head: &Head, scratch: &AloneScratch) {
     let mut cursor = head.lone.cursor();
-    let announced = scratch.places.iter().zip(&scratch.before);
-    for (&(slot, _), &before) in announced.clone().rev() {
-        cursor.page(slot).front(slot).release(before);
+    let announced = scratch.places.iter().zip(&scratch.announced);
+    for (&(slot, _), announced) in announced.clone().rev() {
+        cursor.page(slot).front(slot).release(announced.before);
     }
     for (&(slot, _), _) in announced {
         cursor.page(slot).front(slot).settle(scratch.token);
     }
-}
-
-/// Splits samples into runs whose series lie in one page.
-fn runs(places: &[(u32, Timestamp)]) -> impl Iterator<Item = &[(u32, Timestamp)]> {
-    places.chunk_by(|a, b| LoneStore::page_of(a.0) == LoneStore::page_of(b.0))
 }

@@ -11,10 +11,8 @@ pub(crate) struct Staged {
     pub(super) ids: Vec<u64>,
     pub(super) values: Vec<f64>,
     runs: Vec<Run>,
-    /// The longest of the runs that have ended.
-    run_max: usize,
-    /// Whether a run is older than the one before.
-    are_runs_unordered: bool,
+    /// Timestamp of the last run.
+    last: Timestamp,
     /// The scraped target all samples belong to, if the caller said so.
     pub(super) target: Option<Arc<TargetGroup>>,
 }
@@ -75,15 +73,11 @@ impl Staged {
 
     #[inline]
     fn begin(&mut self, timestamp: Timestamp) {
-        let start = self.ids.len();
-        if let Some(last) = self.runs.last() {
-            if last.timestamp == timestamp {
-                return;
-            }
-            self.run_max = self.run_max.max(start - last.start);
-            self.are_runs_unordered |= timestamp < last.timestamp;
+        if timestamp != self.last || self.runs.is_empty() {
+            let start = self.ids.len();
+            self.runs.push(Run { timestamp, start });
+            self.last = timestamp;
         }
-        self.runs.push(Run { timestamp, start });
     }
 
     pub(crate) fn set_target(&mut self, target: Arc<TargetGroup>) {
@@ -102,39 +96,40 @@ impl Staged {
         self.ids.clear();
         self.values.clear();
         self.runs.clear();
-        self.run_max = 0;
-        self.are_runs_unordered = false;
         self.target = None;
     }
 
-    /// Walks the samples as id, timestamp and value, in the order in which they were appended.
-    #[inline]
-    pub(super) fn samples(&self) -> impl ExactSizeIterator<Item = (u64, Timestamp, f64)> + '_ {
-        let mut runs = self.runs.iter().copied().peekable();
-        let mut timestamp = 0;
-        let samples = self.ids.iter().zip(&self.values).enumerate();
-        samples.map(move |(index, (&id, &value))| {
-            if let Some(run) = runs.next_if(|run| run.start == index) {
-                timestamp = run.timestamp;
-            }
-            (id, timestamp, value)
-        })
+    /// Puts the timestamp of each sample into `out`, in the order in which they were appended.
+    pub(super) fn timestamps(&self, out: &mut Vec<Timestamp>) {
+        out.clear();
+        if self.runs.len() == self.len() {
+            out.extend(self.runs.iter().map(|run| run.timestamp));
+            return;
+        }
+        for (run, end) in self.runs() {
+            out.resize(end, run.timestamp);
+        }
+    }
+
+    /// Walks the runs and where each ends.
+    fn runs(&self) -> impl Iterator<Item = (Run, usize)> + '_ {
+        let ends = self.runs.iter().skip(1).map(|run| run.start);
+        self.runs.iter().copied().zip(ends.chain([self.len()]))
     }
 
     /// Tells whether `count` samples or more share a timestamp.
     pub(super) fn shares_timestamp(&self, count: usize) -> bool {
-        let open = self.runs.last().map_or(0, |run| self.ids.len() - run.start);
-        if self.run_max.max(open) >= count {
+        // The longest run has what the others, of one sample at least, leave.
+        let longest_max = (self.len() + 1).saturating_sub(self.runs.len());
+        if longest_max >= count && self.runs().any(|(run, end)| end - run.start >= count) {
             return true;
         }
-        if !self.are_runs_unordered {
+        if self.runs.is_sorted_by_key(|run| run.timestamp) {
+            // Runs next to each other differ, so all do.
             return false;
         }
-        let ends = self.runs.iter().skip(1).map(|run| run.start);
         let mut lengths: Vec<(Timestamp, usize)> = self
-            .runs
-            .iter()
-            .zip(ends.chain([self.ids.len()]))
+            .runs()
             .map(|(run, end)| (run.timestamp, end - run.start))
             .collect();
         lengths.sort_unstable();
@@ -157,16 +152,8 @@ impl Staged {
 
     /// Returns the batches in order of time; several may have the same timestamp.
     pub(super) fn batches(&self) -> Vec<Batch> {
-        let ends = self
-            .runs
-            .iter()
-            .skip(1)
-            .map(|run| run.start)
-            .chain([self.ids.len()]);
         let mut batches: Vec<Batch> = self
-            .runs
-            .iter()
-            .zip(ends)
+            .runs()
             .map(|(run, end)| Batch {
                 timestamp: run.timestamp,
                 start: run.start,

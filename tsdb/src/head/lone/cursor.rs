@@ -43,10 +43,24 @@ impl LoneCursor<'_> {
         }
     }
 
+    /// Adds samples, as many values as slots and timestamps.
+    pub(crate) fn push_all(
+        &mut self,
+        samples: &[(u32, Timestamp)],
+        mut values: &[f64],
+        sequence: u64,
+    ) {
+        for run in LoneStore::runs(samples) {
+            let (own, rest) = values.split_at(run.len());
+            self.page(run[0].0).push(run, own, sequence);
+            values = rest;
+        }
+    }
+
     /// Adds a sample to the series in a slot.
     pub(crate) fn push(&mut self, slot: u32, timestamp: Timestamp, value: f64, sequence: u64) {
         self.page(slot)
-            .push(&[(slot, timestamp)], &[value], sequence, NOBODY);
+            .push(&[(slot, timestamp)], &[value], sequence);
     }
 }
 
@@ -66,27 +80,74 @@ impl LonePage<'_> {
         self.page.front(slot)
     }
 
-    /// Adds samples, as many values as slots and timestamps, and settles what `by` has announced of them.
-    #[inline]
-    pub(crate) fn push(
+    /// Announces samples for `by` and appends what is known of each then to `announced`; answers `false` at the first one
+    /// that is not in order.
+    pub(crate) fn announce(
         &mut self,
         samples: &[(u32, Timestamp)],
+        by: u32,
+        announced: &mut Vec<Announced>,
+    ) -> bool {
+        announced.reserve(samples.len());
+        for &(slot, timestamp) in samples {
+            let (place, front) = self.page.place_and_front(slot);
+            let Some(before) = front.reserve(timestamp, by) else {
+                return false;
+            };
+            announced.push(Announced {
+                before,
+                place,
+                scale_hint: front.scale_hint,
+            });
+        }
+        true
+    }
+
+    /// Adds samples, as many values as slots and timestamps.
+    pub(crate) fn push(&mut self, samples: &[(u32, Timestamp)], values: &[f64], sequence: u64) {
+        // A commit may bring any number, and what gathers has a limit.
+        for (samples, values) in samples.chunks(PAGE).zip(values.chunks(PAGE)) {
+            self.drain_if_due();
+            self.page.push(samples, values, sequence);
+        }
+    }
+
+    /// Adds the samples that `by` has announced, and lets others announce some.
+    pub(crate) fn push_announced(
+        &mut self,
+        samples: &[(u32, Timestamp)],
+        announced: &[Announced],
         values: &[f64],
         sequence: u64,
         by: u32,
     ) {
-        // A commit may bring any number, and what gathers has a limit.
-        for (samples, values) in samples.chunks(PAGE).zip(values.chunks(PAGE)) {
-            if self.page.is_due() {
-                self.store.drain(self.first, self.page, self.blocks);
-            }
-            self.page.push(samples, values, sequence, by);
+        let announced = announced.chunks(PAGE);
+        let columns = samples.chunks(PAGE).zip(announced).zip(values.chunks(PAGE));
+        for ((samples, announced), values) in columns {
+            self.drain_if_due();
+            self.page
+                .push_announced(samples, announced, values, sequence, by);
+        }
+    }
+
+    #[inline]
+    fn drain_if_due(&mut self) {
+        if self.page.is_due() {
+            self.store.drain(self.first, self.page, self.blocks);
         }
     }
 }
 
-/// Announces nothing.
-const NOBODY: u32 = 0;
+/// What a commit keeps of a sample that it has announced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announced {
+    /// Newest of the series before.
+    pub(crate) before: Timestamp,
+    /// Where the series is in its page; it stays there as long as the announcement does.
+    pub(super) place: u16,
+    /// The decimal scale its latest value was written at; then, of the announced one.
+    pub(crate) scale_hint: u8,
+}
 
 impl LoneStore {
     /// Returns a cursor, which holds no lock yet.

@@ -34,7 +34,7 @@ use crate::time::{TimeRange, Timestamp};
 
 use blocks::Blocks;
 pub(crate) use closed::ClosedChunk;
-pub(crate) use cursor::LoneCursor;
+pub(crate) use cursor::Announced;
 use cursor::LonePage;
 pub(crate) use page::LoneView;
 use page::Page;
@@ -102,10 +102,9 @@ impl LoneStore {
         }
     }
 
-    /// Tells series apart that are in different pages.
-    #[inline]
-    pub(crate) fn page_of(slot: u32) -> u32 {
-        slot / PAGE as u32
+    /// Splits samples, slots and timestamps, into runs whose series lie in one page.
+    pub(crate) fn runs(samples: &[(u32, Timestamp)]) -> impl Iterator<Item = &[(u32, Timestamp)]> {
+        samples.chunk_by(|a, b| a.0 / PAGE as u32 == b.0 / PAGE as u32)
     }
 
     /// Gives the samples that have gathered in a page to their series.

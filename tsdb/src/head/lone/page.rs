@@ -5,6 +5,7 @@ use crate::time::Timestamp;
 use super::PAGE;
 use super::blocks::Blocks;
 use super::closed::ClosedChunk;
+use super::cursor::Announced;
 use super::front::Front;
 use super::pending::Pending;
 use super::series::LoneSeries;
@@ -95,29 +96,41 @@ impl Page {
         Some(&self.fronts[self.place_of(slot)?])
     }
 
-    /// Adds samples, as many values as slots and timestamps, and settles what `by` has announced of them.
-    /// [`Page::is_due`] tells when to drain the page.
+    /// Returns where a slot's series is, and its front, like [`Page::front`].
     #[inline]
-    pub(super) fn push(
+    pub(super) fn place_and_front(&mut self, slot: u32) -> (u16, &mut Front) {
+        let place = self.place(slot);
+        (place, &mut self.fronts[usize::from(place)])
+    }
+
+    /// Adds samples, as many values as slots and timestamps. [`Page::is_due`] tells when to drain the page.
+    pub(super) fn push(&mut self, samples: &[(u32, Timestamp)], values: &[f64], sequence: u64) {
+        for &(slot, timestamp) in samples {
+            self.front(slot).note_newest(timestamp);
+        }
+        let places = &self.places;
+        let samples = samples.iter();
+        let samples = samples.map(|&(slot, time)| (places[slot as usize % PAGE], time));
+        self.pending.extend(samples, values, sequence);
+    }
+
+    /// Adds samples that `by` has announced and settles that, like [`Page::push`].
+    pub(super) fn push_announced(
         &mut self,
         samples: &[(u32, Timestamp)],
+        announced: &[Announced],
         values: &[f64],
         sequence: u64,
         by: u32,
     ) {
-        for &(slot, _) in samples {
-            self.place(slot);
-        }
-        let (places, fronts) = (&self.places, &mut self.fronts);
-        let places = samples.iter().map(|&(slot, timestamp)| {
-            let place = places[slot as usize % PAGE];
-            let front = &mut fronts[usize::from(place)];
-            front.note_newest(timestamp);
+        for announced in announced {
+            let front = &mut self.fronts[usize::from(announced.place)];
             front.settle(by);
-            place
-        });
-        let timestamps = samples.iter().map(|&(_, timestamp)| timestamp);
-        self.pending.extend(places, timestamps, values, sequence);
+            front.scale_hint = announced.scale_hint;
+        }
+        let samples = samples.iter().zip(announced);
+        let samples = samples.map(|(&(_, time), announced)| (announced.place, time));
+        self.pending.extend(samples, values, sequence);
     }
 
     /// Tells whether enough samples have gathered to give them to their series.
@@ -150,15 +163,14 @@ impl Page {
         self.newest_sequence = self.newest_sequence.max(sequence);
         let (fronts, streams) = (&self.fronts, self.streams.as_mut_slice());
         let mut is_rest_same = true;
-        self.pending
-            .for_each(count, streams.len(), |place, timestamp, value| {
-                let closed = streams[place].push(timestamp, value, sequence, range_ms, blocks);
-                if let Some(bytes) = closed {
-                    is_rest_same = false;
-                    note(fronts[place].slot, bytes);
-                }
-            });
-        self.pending.drop_first(count);
+        for (place, timestamp, value) in self.pending.take(count, streams.len()) {
+            let place = usize::from(place);
+            let closed = streams[place].push(timestamp, value, sequence, range_ms, blocks);
+            if let Some(bytes) = closed {
+                is_rest_same = false;
+                note(fronts[place].slot, bytes);
+            }
+        }
         if !is_rest_same {
             self.heap_bytes = None;
         }

@@ -5,50 +5,165 @@
 
 use crate::time::Timestamp;
 
+use super::PAGE;
+
 /// Samples that gather for each series of a page: more bring little and take memory.
 const SAMPLES_PER_SERIES: usize = 4;
+
+/// The same where rounds are alike, and a sample takes half as much.
+const ROUNDS: usize = 8;
 
 /// Samples that gather in any case.
 const SAMPLES_MIN: usize = 64;
 
 /// The samples of a page that are in no chunk yet, in the order in which they came.
+///
+/// Whoever scrapes brings the same series in the same order again and again, and the time between two rounds is the same
+/// for all samples of a commit. As long as that is so, places and timestamps are kept for the first round alone.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
+    /// Of all samples; if rounds are alike, of the first round.
     places: Vec<u16>,
     timestamps: Vec<Timestamp>,
     values: Vec<f64>,
+    /// Where each run of the first round ends; empty if rounds are not alike.
+    ends: Vec<u32>,
+    /// How much later than its place in the first round each run of each round came.
+    later: Vec<i64>,
+    /// Places of the first round, until it ends.
+    seen: [u64; PAGE / 64],
     /// Newest of these samples.
     sequence: u64,
 }
 
 impl Pending {
-    /// Adds samples, of each its place, timestamp and value; the columns are of one length.
+    /// Adds samples, of each its place and timestamp; there are as many values.
     #[inline]
     pub(super) fn extend(
         &mut self,
-        places: impl Iterator<Item = u16>,
-        timestamps: impl Iterator<Item = Timestamp>,
+        samples: impl ExactSizeIterator<Item = (u16, Timestamp)> + Clone,
         values: &[f64],
         sequence: u64,
     ) {
-        self.places.extend(places);
-        self.timestamps.extend(timestamps);
+        let is_first_round = self.values.len() == self.places.len()
+            && self.is_alike_or_empty()
+            && self.see(samples.clone());
+        if is_first_round {
+            self.ends.push((self.places.len() + values.len()) as u32);
+            self.later.push(0);
+        } else if let Some(later) = self.repeats(samples.clone()) {
+            self.later.push(later);
+            self.values.extend_from_slice(values);
+            self.sequence = self.sequence.max(sequence);
+            return;
+        } else {
+            self.unfold();
+        }
+        self.places.extend(samples.clone().map(|(place, _)| place));
+        self.timestamps.extend(samples.map(|(_, time)| time));
         self.values.extend_from_slice(values);
         self.sequence = self.sequence.max(sequence);
+    }
+
+    fn is_alike_or_empty(&self) -> bool {
+        !self.ends.is_empty() || self.values.is_empty()
+    }
+
+    /// Notes places of the first round; answers `false` if one was there already, which ends the round.
+    fn see(&mut self, samples: impl Iterator<Item = (u16, Timestamp)>) -> bool {
+        if self.values.is_empty() {
+            self.seen = [0; PAGE / 64];
+        }
+        for (place, _) in samples {
+            let word = &mut self.seen[usize::from(place) / 64];
+            let bit = 1 << (place % 64);
+            if *word & bit != 0 {
+                return false;
+            }
+            *word |= bit;
+        }
+        true
+    }
+
+    /// Returns how much later than in the first round samples come, if it is their turn and that is the same for all.
+    #[inline]
+    fn repeats(
+        &self,
+        samples: impl ExactSizeIterator<Item = (u16, Timestamp)> + Clone,
+    ) -> Option<i64> {
+        let run = self.later.len().checked_rem(self.ends.len())?;
+        let start = run.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
+        let first = start..self.ends[run] as usize;
+        let (places, timestamps) = (&self.places[first.clone()], &self.timestamps[first]);
+        let later = samples.clone().next()?.1.wrapping_sub(*timestamps.first()?);
+        let is_same = samples.len() == places.len()
+            && samples
+                .zip(places)
+                .zip(timestamps)
+                .all(|(((place, time), same), first)| {
+                    place == *same && time.wrapping_sub(*first) == later
+                });
+        is_same.then_some(later)
+    }
+
+    /// Gives each sample a place and a timestamp of its own: rounds are not alike.
+    fn unfold(&mut self) {
+        if self.ends.is_empty() {
+            return;
+        }
+        let mut samples = Vec::with_capacity(self.values.len());
+        self.for_each_alike(|at, place, timestamp, _| samples.push((at, place, timestamp)));
+        samples.sort_unstable_by_key(|&(at, ..)| at);
+        self.places.clear();
+        self.places
+            .extend(samples.iter().map(|&(_, place, _)| place));
+        self.timestamps.clear();
+        self.timestamps
+            .extend(samples.iter().map(|&(.., time)| time));
+        self.ends.clear();
+        self.later.clear();
+    }
+
+    /// Visits the samples of rounds that are alike series by series: index, place, timestamp, value.
+    #[inline]
+    fn for_each_alike(&self, mut visit: impl FnMut(usize, u16, Timestamp, f64)) {
+        let (width, runs) = (self.places.len(), self.ends.len());
+        let mut start = 0;
+        for (run, &end) in self.ends.iter().enumerate() {
+            for at in start..end as usize {
+                let (place, first) = (self.places[at], self.timestamps[at]);
+                let later = self.later[run..].iter().step_by(runs);
+                let values = self.values[at..].iter().step_by(width);
+                for (round, (later, value)) in later.zip(values).enumerate() {
+                    visit(
+                        at + round * width,
+                        place,
+                        first.wrapping_add(*later),
+                        *value,
+                    );
+                }
+            }
+            start = end as usize;
+        }
     }
 
     /// Tells whether there are enough, for a page with so many series.
     #[inline]
     pub(super) fn is_due(&self, series: usize) -> bool {
-        self.places.len() >= SAMPLES_MIN.max(SAMPLES_PER_SERIES * series)
+        let per_series = if self.ends.is_empty() {
+            SAMPLES_PER_SERIES
+        } else {
+            ROUNDS
+        };
+        self.len() >= SAMPLES_MIN.max(per_series * series)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.values.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.values.is_empty()
     }
 
     /// Returns the newest sequence of the samples.
@@ -56,37 +171,43 @@ impl Pending {
         self.sequence
     }
 
-    /// Visits the first `count` samples series by series, those of each in the order in which they came: place, timestamp,
-    /// value. Places are below `width`.
-    #[inline]
-    pub(super) fn for_each(
-        &self,
-        count: usize,
-        width: usize,
-        mut visit: impl FnMut(usize, Timestamp, f64),
-    ) {
-        let places = &self.places[..count];
-        let (timestamps, values) = (&self.timestamps[..count], &self.values[..count]);
-        for at in by_place(places, width) {
-            let at = usize::from(at);
-            visit(usize::from(places[at]), timestamps[at], values[at]);
+    /// Takes the first `count` samples out and returns them series by series, those of each in the order in which they
+    /// came: place, timestamp, value. Places are below `width`.
+    pub(super) fn take(&mut self, count: usize, width: usize) -> Vec<(u16, Timestamp, f64)> {
+        if count < self.len() {
+            self.unfold();
         }
-    }
-
-    /// Drops the first `count` samples.
-    pub(super) fn drop_first(&mut self, count: usize) {
-        self.places.drain(..count);
-        self.timestamps.drain(..count);
+        let mut samples = Vec::with_capacity(count);
+        if self.ends.is_empty() {
+            let order = by_place(&self.places[..count], width).into_iter();
+            samples.extend(order.map(|at| {
+                let at = usize::from(at);
+                (self.places[at], self.timestamps[at], self.values[at])
+            }));
+        } else {
+            self.for_each_alike(|_, place, timestamp, value| {
+                samples.push((place, timestamp, value));
+            });
+            self.places.clear();
+            self.timestamps.clear();
+            self.ends.clear();
+            self.later.clear();
+        }
+        self.places.drain(..count.min(self.places.len()));
+        self.timestamps.drain(..count.min(self.timestamps.len()));
         self.values.drain(..count);
-        if self.places.is_empty() {
+        if self.values.is_empty() {
             self.sequence = 0;
         }
+        samples
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.places.capacity() * size_of::<u16>()
             + self.timestamps.capacity() * size_of::<Timestamp>()
             + self.values.capacity() * size_of::<f64>()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.later.capacity() * size_of::<i64>()
     }
 }
 
@@ -118,35 +239,102 @@ mod tests {
 
     use super::*;
 
+    /// Runs of places, most of which repeat in the same order and at steady distances.
+    fn runs() -> impl Strategy<Value = Vec<(Vec<u16>, i64)>> {
+        let shape = prop::collection::vec(prop::collection::vec(0u16..70, 1..30), 1..4);
+        let odd = prop_oneof![20 => Just(None), 1 => prop::collection::vec(0u16..70, 1..30).prop_map(Some)];
+        (
+            shape,
+            prop::collection::vec((odd, 0i64..1000), 0..30),
+            any::<bool>(),
+        )
+            .prop_map(|(mut shape, steps, is_distinct)| {
+                if is_distinct {
+                    let mut seen = [false; 70];
+                    for run in &mut shape {
+                        run.retain(|&place| {
+                            !std::mem::replace(&mut seen[usize::from(place)], true)
+                        });
+                    }
+                }
+                let runs = steps.into_iter().enumerate().map(|(number, (odd, step))| {
+                    let usual = shape[number % shape.len()].clone();
+                    (odd.unwrap_or(usual), step)
+                });
+                runs.filter(|(run, _)| !run.is_empty()).collect()
+            })
+    }
+
     proptest! {
         #[test]
         fn samples_come_out_by_series_in_the_order_they_came(
-            places in prop::collection::vec(0u16..70, 0..400),
-            count in 0usize..400,
+            runs in runs(),
+            jitter in prop::collection::vec(0usize..900, 0..3),
+            takes in prop::collection::vec((0usize..30, 0.0..1.2f64), 0..3),
         ) {
             let mut pending = Pending::default();
-            let mut expected = vec![Vec::new(); 70];
-            for (at, &place) in places.iter().enumerate() {
-                let place_of = std::iter::once(place);
-                pending.extend(place_of, std::iter::once(at as i64), &[at as f64 / 2.0], at as u64);
-                if at < count {
-                    expected[usize::from(place)].push((at as i64, at as f64 / 2.0));
+            let mut waiting: Vec<(u16, i64, f64)> = Vec::new();
+            let mut number = 0;
+            for (run_number, (places, step)) in runs.iter().enumerate() {
+                let samples: Vec<(u16, i64)> = (0i64..)
+                    .zip(places)
+                    .map(|(at, &place)| {
+                        number += 1;
+                        (place, step + at * 7 + i64::from(jitter.contains(&number)))
+                    })
+                    .collect();
+                let values: Vec<f64> = samples.iter().map(|(_, time)| *time as f64 / 2.0).collect();
+                waiting.extend(samples.iter().zip(&values).map(|(&(place, time), &value)| (place, time, value)));
+                pending.extend(samples.iter().copied(), &values, run_number as u64 + 1);
+                prop_assert_eq!(pending.len(), waiting.len());
+                prop_assert_eq!(pending.sequence(), run_number as u64 + 1);
+                for (_, part) in takes.iter().filter(|(at, _)| *at == run_number) {
+                    let count = ((waiting.len() as f64 * part) as usize).min(waiting.len());
+                    let mut expected: Vec<_> = waiting.drain(..count).collect();
+                    expected.sort_by_key(|sample| sample.0);
+                    let mut taken = pending.take(count, 70);
+                    let mut changes = taken.chunk_by(|a, b| a.0 == b.0).map(|run| run[0].0).collect::<Vec<_>>();
+                    let visits = changes.len();
+                    changes.sort_unstable();
+                    changes.dedup();
+                    prop_assert_eq!(changes.len(), visits, "a series is visited once");
+                    taken.sort_by_key(|sample| sample.0);
+                    prop_assert_eq!(taken, expected);
+                    if waiting.is_empty() {
+                        prop_assert_eq!(pending.sequence(), 0);
+                        pending.sequence = run_number as u64 + 1;
+                    }
                 }
             }
-            let count = count.min(places.len());
-            let mut taken = vec![Vec::new(); 70];
-            let mut changes = 0;
-            let mut last = None;
-            prop_assert_eq!(pending.sequence(), (places.len() as u64).saturating_sub(1));
-            pending.for_each(count, 70, |place, timestamp, value| {
-                taken[place].push((timestamp, value));
-                changes += usize::from(last != Some(place));
-                last = Some(place);
-            });
-            pending.drop_first(count);
-            prop_assert_eq!(pending.len(), places.len() - count);
-            prop_assert_eq!(changes, taken.iter().filter(|taken| !taken.is_empty()).count());
-            prop_assert_eq!(taken, expected);
+            let mut taken = pending.take(waiting.len(), 70);
+            taken.sort_by_key(|sample| sample.0);
+            waiting.sort_by_key(|sample| sample.0);
+            prop_assert_eq!(taken, waiting);
+            prop_assert!(pending.is_empty());
         }
+    }
+
+    #[test]
+    fn rounds_that_are_alike_keep_places_and_times_once() {
+        let mut pending = Pending::default();
+        let runs = [(0u16..40, 0i64), (40..60, 3)];
+        for round in 0..5 {
+            for (places, offset) in &runs {
+                let samples = places
+                    .clone()
+                    .map(|place| (place, round * 1000 + offset + i64::from(place)));
+                pending.extend(samples, &vec![1.5; places.len()], 1);
+            }
+        }
+        assert_eq!(pending.len(), 300);
+        assert_eq!((pending.places.len(), pending.timestamps.len()), (60, 60));
+        assert_eq!(pending.take(300, 60)[4], (0, 4000, 1.5));
+        pending.extend((0..40).map(|place| (place, 1)), &[0.0; 40], 2);
+        pending.extend(
+            (0..40).map(|place| (place, i64::from(place))),
+            &[0.0; 40],
+            2,
+        );
+        assert_eq!(pending.places.len(), 80, "the distance differs");
     }
 }
