@@ -27,8 +27,16 @@ use super::event::Event;
 use super::inner::{Counters, FlushState, Inner, Parts};
 use super::options::Options;
 
-/// Copies of frames that are not synced yet take at most about so much memory.
-const UNSYNCED_BYTES: usize = 4 << 20;
+/// Bytes of frames with which a sync is due, where a thread syncs. A few MiB are seconds of commits; memory beyond costs
+/// more to touch for the first time than the write itself.
+const SYNC_DUE_BYTES: usize = 1 << 20;
+
+/// Copies of frames that are not synced yet take at most about so much memory, where a thread syncs: commits go on while the
+/// disk is busy with a flush.
+const UNSYNCED_BYTES: usize = 32 << 20;
+
+/// The same where nobody syncs but commits.
+const UNSYNCED_BYTES_ALONE: usize = 4 << 20;
 
 /// Times a read-only open starts over because the writer removed a file it was about to read.
 const READ_ONLY_TRIES: usize = 8;
@@ -132,7 +140,12 @@ impl Opening<'_> {
         drop(log);
         let config = WalConfig {
             segment_bytes: self.options.segment_bytes,
-            unsynced_bytes: UNSYNCED_BYTES,
+            unsynced_bytes: if self.options.syncs_in_background() {
+                UNSYNCED_BYTES
+            } else {
+                UNSYNCED_BYTES_ALONE
+            },
+            sync_due_bytes: SYNC_DUE_BYTES,
             salt_seed: random_seed(),
         };
         let wal = Wal::open(Arc::clone(&self.fs), &log_dir, config, start)?;

@@ -204,6 +204,11 @@ setters! {
 }
 
 impl Options {
+    /// Tells whether a thread of the database syncs the log.
+    pub(super) fn syncs_in_background(&self) -> bool {
+        self.background == Background::Threads && matches!(self.durability, Durability::Interval(_))
+    }
+
     /// Refuses what cannot work.
     pub(super) fn check(&self) -> Result<()> {
         let refuse = |message: &str| Err(Error::invalid(message));

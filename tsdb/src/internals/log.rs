@@ -21,6 +21,7 @@ impl LogWriter {
         let config = WalConfig {
             segment_bytes,
             unsynced_bytes: 4 << 20,
+            sync_due_bytes: 1 << 20,
             salt_seed: 42,
         };
         Ok(Self {

@@ -64,6 +64,7 @@ fn golden_segment() -> Vec<u8> {
     let config = WalConfig {
         segment_bytes: 1 << 20,
         unsynced_bytes: 1 << 20,
+        sync_due_bytes: 1 << 18,
         salt_seed: 1,
     };
     let start = read_log(&fs, dir, 0, Writers::None).unwrap().start();

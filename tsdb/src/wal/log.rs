@@ -20,16 +20,14 @@ use crate::fs::{Fs, names};
 pub(crate) struct WalConfig {
     /// A segment of at least so many bytes takes no further frame.
     pub(crate) segment_bytes: u64,
-    /// Copies of frames that are not synced yet take about so much memory; an append that finds more syncs by itself. A few
-    /// MiB are seconds of commits; memory beyond that costs more to touch for the first time than the write itself.
+    /// Copies of frames that are not synced yet take about so much memory; an append that finds more syncs by itself, and
+    /// takes as long as the disk then does.
     pub(crate) unsynced_bytes: usize,
+    /// With so many a sync is due, so that no append has to do it.
+    pub(crate) sync_due_bytes: usize,
     /// Where the salts of segments are drawn from. It must not be known to whoever chooses label values.
     pub(crate) salt_seed: u64,
 }
-
-/// A part of the bytes that may be unsynced, after which a sync is due: the others are there for what is appended while
-/// it runs.
-const SYNC_DUE_SHARE: usize = 4;
 
 /// Where a log goes on: what [`Log::start`](super::Log::start) answers after reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +202,7 @@ impl Wal {
     /// Tells whether a sync now keeps appends from syncing by themselves later.
     pub(crate) fn is_sync_due(&self) -> bool {
         // Relaxed: whoever looks a moment too early looks again after the next append.
-        self.tail_bytes.load(Ordering::Relaxed) >= self.config.unsynced_bytes / SYNC_DUE_SHARE
+        self.tail_bytes.load(Ordering::Relaxed) >= self.config.sync_due_bytes
     }
 
     /// Leaves the open segment and returns the number of the new one. Frames that come now start with bases.

@@ -16,6 +16,7 @@ pub(super) fn config() -> WalConfig {
     WalConfig {
         segment_bytes: 400,
         unsynced_bytes: 1 << 20,
+        sync_due_bytes: 1 << 18,
         salt_seed: 42,
     }
 }
@@ -622,7 +623,7 @@ fn memory_for_unsynced_frames_is_bounded() {
 fn sync_is_due_long_before_an_append_has_to_do_it() {
     let fs = disk();
     let config = WalConfig {
-        unsynced_bytes: 100_000,
+        sync_due_bytes: 25_000,
         ..config()
     };
     let wal = Wal::open(
