@@ -82,6 +82,14 @@ pub(super) fn label_end(packed: &[u8], position: usize) -> Option<usize> {
     Some(end)
 }
 
+/// Returns where the value of the label at `position` of packed labels starts; `None` behind the last.
+#[inline]
+pub(super) fn value_start(packed: &[u8], position: usize) -> Option<usize> {
+    let (_, name_end) = text_at(packed, position)?;
+    let (start, _) = text_at(packed, name_end)?;
+    Some(start)
+}
+
 /// Returns where the text that stands behind its length at `position` starts and ends.
 #[inline]
 fn text_at(packed: &[u8], position: usize) -> Option<(usize, usize)> {

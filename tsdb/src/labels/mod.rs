@@ -26,7 +26,7 @@ mod view;
 
 pub(crate) use builder::{LabelsBuilder, packed_len};
 pub use matcher::{MatchOp, Matcher};
-pub(crate) use pack::{EntityPacker, EntityTexts, SLACK_BYTES, pack_label, pack_text};
+pub(crate) use pack::{EntityPacker, EntityTexts, PackedName, SLACK_BYTES, pack_label};
 pub(crate) use pattern::Pattern;
 #[cfg(feature = "remote-write")]
 pub(crate) use pattern::compile_with_groups;

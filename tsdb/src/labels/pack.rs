@@ -34,61 +34,110 @@ pub(crate) struct EntityPacker {
 
 /// Texts up to this length are copied with the bytes behind them, which what comes next overwrites: copying as many bytes
 /// each time takes a few instructions, asking how many takes a call.
-pub(crate) const SLACK_BYTES: usize = 32;
+pub(crate) const SLACK_BYTES: usize = 64;
+
+/// Names up to this length, packed, are copied in the same way.
+const NAME_BYTES: usize = 32;
+
+/// What the longest label takes that is copied in that way.
+const ROOM_BYTES: usize = NAME_BYTES + 1 + SLACK_BYTES;
+
+/// A label name as label sets have it.
+#[derive(Debug, Default)]
+pub(crate) struct PackedName {
+    /// The first bytes, so that there are always as many.
+    start: [u8; NAME_BYTES],
+    len: usize,
+    bytes: Box<[u8]>,
+}
+
+impl PackedName {
+    /// Packs a name.
+    pub(crate) fn new(name: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(name.len() + 1);
+        put(&mut bytes, name);
+        let mut start = [0; NAME_BYTES];
+        let len = bytes.len().min(NAME_BYTES);
+        start[..len].copy_from_slice(&bytes[..len]);
+        Self {
+            start,
+            len: bytes.len(),
+            bytes: bytes.into(),
+        }
+    }
+}
+
+/// Copies `len` bytes, and some that come behind them.
+#[inline]
+fn copy_with_slack(from: &[u8; SLACK_BYTES], to: &mut [u8; SLACK_BYTES], len: usize) {
+    const HALF: usize = SLACK_BYTES / 2;
+    to[..HALF].copy_from_slice(&from[..HALF]);
+    if len > HALF {
+        to[HALF..].copy_from_slice(&from[HALF..]);
+    }
+}
 
 impl EntityPacker {
     /// Appends a label to the entity that has not ended; names ascend.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.push_text(name, 0..name.len());
-        self.push_text(value, 0..value.len());
+        self.push_text(name);
+        self.push_text(value);
     }
 
-    /// Appends what [`pack_label`] or [`pack_text`] packed, in `range` of `source`; nothing if there is no such place.
+    /// Appends what [`pack_label`] packed, in `range` of `source`; nothing if there is no such place.
     #[inline]
     pub(crate) fn push_packed(&mut self, source: &[u8], range: Range<usize>) {
-        let Some(text) = source.get(range.clone()) else {
-            return;
-        };
+        let len = range.len();
         let from = source.get(range.start..).and_then(<[u8]>::first_chunk);
-        let room = self
-            .packed
-            .get_mut(self.len..)
-            .and_then(<[u8]>::first_chunk_mut);
-        match (from, room) {
-            (Some(from), Some(room)) if text.len() <= SLACK_BYTES => {
-                let (from, room): (&[u8; SLACK_BYTES], &mut [u8; SLACK_BYTES]) = (from, room);
-                *room = *from;
-                self.len += text.len();
+        let room = self.packed.get_mut(self.len..);
+        match (from, room.and_then(<[u8]>::first_chunk_mut)) {
+            (Some(from), Some(room)) if len <= SLACK_BYTES => {
+                copy_with_slack(from, room, len);
+                self.len += len;
             }
-            _ => self.push_bytes(text),
+            _ => self.push_bytes(source.get(range).unwrap_or_default()),
         }
     }
 
-    /// Appends the text in `range` of `source`, if there is such a place, behind its length: the value of a label whose
-    /// name was pushed packed.
+    /// Appends a label: its name, and the text in `range` of `source`; nothing if there is no such place.
     #[inline]
-    pub(crate) fn push_text(&mut self, source: &[u8], range: Range<usize>) {
-        if source.get(range.clone()).is_none() {
-            return;
+    pub(crate) fn push_label(&mut self, name: &PackedName, source: &[u8], range: Range<usize>) {
+        let len = range.len();
+        let from = source.get(range.start..).and_then(<[u8]>::first_chunk);
+        let room = self.packed.get_mut(self.len..);
+        let room: Option<&mut [u8; ROOM_BYTES]> = room.and_then(<[u8]>::first_chunk_mut);
+        if let (Some(from), Some(room)) = (from, room)
+            && len <= usize::from(DIGIT_MASK)
+            && name.len <= NAME_BYTES
+            && let Some(in_name) = room.first_chunk_mut()
+        {
+            *in_name = name.start;
+            room[name.len] = len as u8;
+            if let Some(room) = room[name.len + 1..].first_chunk_mut() {
+                copy_with_slack(from, room, len);
+                self.len += name.len + 1 + len;
+                return;
+            }
         }
-        let mut len = range.len();
+        self.push_long(name, source, range);
+    }
+
+    #[inline(never)]
+    fn push_long(&mut self, name: &PackedName, source: &[u8], range: Range<usize>) {
+        if let Some(text) = source.get(range) {
+            self.push_bytes(&name.bytes);
+            self.push_text(text);
+        }
+    }
+
+    fn push_text(&mut self, text: &[u8]) {
+        let mut len = text.len();
         while len > usize::from(DIGIT_MASK) {
-            self.push_byte(len as u8 & DIGIT_MASK | DIGIT_MORE);
+            self.push_bytes(&[len as u8 & DIGIT_MASK | DIGIT_MORE]);
             len >>= DIGIT_BITS;
         }
-        self.push_byte(len as u8);
-        self.push_packed(source, range);
-    }
-
-    #[inline]
-    fn push_byte(&mut self, byte: u8) {
-        match self.packed.get_mut(self.len) {
-            Some(room) => {
-                *room = byte;
-                self.len += 1;
-            }
-            None => self.push_bytes(&[byte]),
-        }
+        self.push_bytes(&[len as u8]);
+        self.push_bytes(text);
     }
 
     #[cold]
@@ -119,6 +168,11 @@ impl EntityPacker {
         Some(start as u32..end as u32)
     }
 
+    /// Returns the labels pushed since the last entity ended.
+    pub(crate) fn pushed(&self) -> &[u8] {
+        self.packed.get(self.start..self.len).unwrap_or_default()
+    }
+
     /// Drops the labels pushed since the last entity ended.
     pub(crate) fn abandon(&mut self) {
         self.len = self.start;
@@ -131,7 +185,7 @@ impl EntityPacker {
         packed.truncate(self.start);
         // What comes next is mostly about as long.
         if packed.len() > LENGTH_KEPT_MIN {
-            self.packed = vec![0; packed.len() + packed.len() / 16];
+            self.packed = vec![0; packed.len() + packed.len() / 16 + ROOM_BYTES];
         } else {
             packed.shrink_to_fit();
         }
@@ -166,13 +220,6 @@ pub(crate) fn pack_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     put(out, value);
 }
 
-/// Returns a text behind its length.
-pub(crate) fn pack_text(text: &[u8]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(text.len() + 1);
-    put(&mut packed, text);
-    packed
-}
-
 /// Shorter texts are not worth guessing how long the next will be.
 const LENGTH_KEPT_MIN: usize = 4096;
 
@@ -192,6 +239,8 @@ fn put(out: &mut Vec<u8>, text: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::labels::{Labels, SeriesLabels, SharedLabels};
 
@@ -207,10 +256,9 @@ mod tests {
         let mut packed = Vec::new();
         pack_label(b"b", &[b'x'; 5000], &mut packed);
         packer.push_packed(&packed, 0..packed.len());
-        packer.push_packed(b"\x01cz", 0..2);
         packer.push_packed(b"nothing is there", 9..90);
-        packer.push_text(b"nor there", 9..90);
-        packer.push_text(b"123", 2..3);
+        packer.push_label(&PackedName::new(b"d"), b"nor there", 9..90);
+        packer.push_label(&PackedName::new(b"d"), b"123", 2..3);
         let mut places = [first, not_text, packer.end()];
         let shared = Arc::new(SharedLabels {
             metric: "".into(),
@@ -224,7 +272,7 @@ mod tests {
         let long = "x".repeat(5000);
         // Longer than a value may be, which a packer does not judge.
         assert_eq!(labels(second.clone()).get("b"), Some(long.as_str()));
-        assert_eq!(labels(second).iter().last(), Some(("c", "3")));
+        assert_eq!(labels(second).iter().last(), Some(("d", "3")));
     }
 
     #[test]
@@ -234,5 +282,27 @@ mod tests {
         assert_eq!(packer.end(), None);
         packer.push(b"b", b"1");
         assert_eq!(packer.end(), Some(0..4), "nothing of it is kept");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_copied_in_steps_is_what_was_asked_for(
+            labels in prop::collection::vec(("[a-z]{0,40}", "[A-Z]{0,80}", 0usize..90), 0..40),
+        ) {
+            let (mut plain, mut fast) = (EntityPacker::default(), EntityPacker::default());
+            for (name, value, behind) in &labels {
+                let (name, value) = (name.as_bytes(), value.as_bytes());
+                plain.push(name, value);
+                plain.push(name, value);
+                let source = [b"before", value, &vec![b'?'; *behind]].concat();
+                fast.push_label(&PackedName::new(name), &source, 6..6 + value.len());
+                let mut packed = b"before".to_vec();
+                pack_label(name, value, &mut packed);
+                let end = packed.len();
+                packed.resize(end + behind, b'?');
+                fast.push_packed(&packed, 6..end);
+                prop_assert_eq!(fast.pushed(), plain.pushed());
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::builder::{LabelsBuilder, label_end, packed_len};
+use super::builder::{LabelsBuilder, label_end, packed_len, value_start};
 use super::set::{LabelIter, Labels, write_selector};
 use super::{EntityPacker, EntityTexts, METRIC_NAME};
 
@@ -141,17 +141,20 @@ impl<'a> Iterator for SeriesLabelIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(metric) = self.metric
-            && self
-                .entity
-                .clone()
-                .next()
-                .is_none_or(|(name, _)| name > METRIC_NAME)
-        {
-            self.metric = None;
-            return Some((METRIC_NAME, metric));
+        if self.metric.is_some() && self.is_metric_next() {
+            return self.metric.take().map(|metric| (METRIC_NAME, metric));
         }
         self.entity.next()
+    }
+}
+
+impl SeriesLabelIter<'_> {
+    /// Tells whether the next of the other labels stands behind the metric name. Apart, so that walking the others is
+    /// short enough to become part of the caller's loop.
+    #[inline(never)]
+    fn is_metric_next(&self) -> bool {
+        let next = self.entity.clone().next();
+        next.is_none_or(|(name, _)| name > METRIC_NAME)
     }
 }
 
@@ -217,6 +220,15 @@ fn compare_packed(left: &str, right: &str) -> Ordering {
     let mut start = 0;
     while let Some(end) = label_end(left.as_bytes(), start).filter(|end| *end <= common) {
         start = end;
+    }
+    // Where both have the label and values of one length, the first byte that differs tells which comes first.
+    if value_start(left.as_bytes(), start).is_some_and(|value| value <= common)
+        && let Some((one, other)) = left
+            .as_bytes()
+            .get(common)
+            .zip(right.as_bytes().get(common))
+    {
+        return one.cmp(other);
     }
     let [left, right] = [left, right].map(|packed| packed.get(start..).unwrap_or_default());
     LabelIter::new(left).cmp(LabelIter::new(right))

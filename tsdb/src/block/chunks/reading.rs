@@ -25,15 +25,28 @@ pub(super) struct Walk(pub(super) Option<(u32, RecordPlace)>);
 
 /// The memories of all who read one selection, each in use by one of them at a time.
 #[derive(Debug, Default)]
-pub(crate) struct Readings(Mutex<Vec<Reading>>);
+pub(crate) struct Readings {
+    /// Enough for one reader, who then neither waits nor moves anything.
+    first: Mutex<Reading>,
+    others: Mutex<Vec<Reading>>,
+}
 
 impl Readings {
     /// Lends `read` a memory that nobody uses; readers do not wait for each other.
+    #[inline]
     pub(crate) fn lend<T>(&self, read: impl FnOnce(&mut Reading) -> T) -> T {
-        let idle = self.0.lock().pop();
+        let first = self.first.try_lock();
+        match first {
+            Some(mut reading) => read(&mut reading),
+            None => self.lend_other(read),
+        }
+    }
+
+    fn lend_other<T>(&self, read: impl FnOnce(&mut Reading) -> T) -> T {
+        let idle = self.others.lock().pop();
         let mut reading = idle.unwrap_or_default();
         let outcome = read(&mut reading);
-        self.0.lock().push(reading);
+        self.others.lock().push(reading);
         outcome
     }
 }
@@ -154,10 +167,20 @@ mod tests {
     #[test]
     fn readers_at_once_get_memories_of_their_own() {
         let readings = Readings::default();
-        readings.lend(|outer| {
-            outer.chunks.reserve(10);
-            readings.lend(|inner| assert_eq!(inner.chunks.capacity(), 0));
+        let capacity = |reading: &Reading| reading.chunks.capacity();
+        readings.lend(|first| {
+            first.chunks.reserve(10);
+            readings.lend(|second| {
+                assert_eq!(capacity(second), 0);
+                second.chunks.reserve(20);
+                readings.lend(|third| assert_eq!(capacity(third), 0));
+            });
         });
-        assert_eq!(readings.0.lock().len(), 2);
+        assert_eq!(readings.others.lock().len(), 2);
+        readings.lend(|first| {
+            assert!((10..20).contains(&capacity(first)));
+            readings.lend(|_second| {});
+        });
+        assert_eq!(readings.others.lock().len(), 2);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::page::PER_PAGE;
 use super::set::{SetKind, SetRef};
 use crate::encoding::{ByteReader, Malformed, crc32, put_uvarint, seal};
-use crate::labels::{METRIC_NAME, SLACK_BYTES, pack_label, pack_text};
+use crate::labels::{METRIC_NAME, PackedName, SLACK_BYTES, pack_label};
 
 /// First bytes of an index.
 const MAGIC: [u8; 4] = *b"TSIX";
@@ -36,8 +36,8 @@ pub(super) struct Label {
     /// The entities that have the label.
     pub(super) set: SetRef,
     pub(super) pages: Vec<LabelPage>,
-    /// The name as label sets have it packed, with [`SLACK_BYTES`] behind it.
-    pub(super) packed_name: Box<[u8]>,
+    /// The name as label sets have it.
+    pub(super) packed_name: PackedName,
     /// All values of a label that has a single page, once they were needed: they are in most label sets.
     pub(super) packed: OnceLock<PackedLabels>,
 }
@@ -311,9 +311,7 @@ impl Label {
         };
         let mut pages = Pages::read(reader, end)?;
         let mut label = Self {
-            packed_name: [&pack_text(name.as_bytes())[..], &[0; SLACK_BYTES]]
-                .concat()
-                .into(),
+            packed_name: PackedName::new(name.as_bytes()),
             name,
             values,
             set,

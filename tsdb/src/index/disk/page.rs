@@ -16,6 +16,29 @@ const END_BYTES: usize = 4;
 /// Kind, count and place of a value's set.
 const SET_BYTES: usize = 9;
 
+/// Returns where in its page it is said where the text of the value `index` stands.
+#[inline]
+pub(super) fn value_end_at(index: usize) -> usize {
+    index.saturating_sub(1) * END_BYTES
+}
+
+/// Returns where the text of the value `index` of `count` stands in a page without its checksum: what [`ValuePage`]
+/// knows, for one value and in a few instructions.
+#[inline]
+pub(super) fn text_range(body: &[u8], count: usize, index: usize) -> Option<Range<usize>> {
+    let (start, end) = match index.checked_sub(1) {
+        Some(before) => {
+            let ends = body.get(before * END_BYTES..)?.first_chunk()?;
+            let ends = u64::from_le_bytes(*ends);
+            (ends as u32, (ends >> 32) as u32)
+        }
+        None => (0, u32::from_le_bytes(*body.first_chunk()?)),
+    };
+    let texts = count * (END_BYTES + SET_BYTES);
+    let range = texts + start as usize..texts + end as usize;
+    (index < count && start <= end && range.end <= body.len()).then_some(range)
+}
+
 /// Appends a page of values with the sets of entities that carry them.
 pub(super) fn write_values<'a>(
     values: impl Iterator<Item = (&'a str, SetRef)> + Clone,
@@ -87,15 +110,6 @@ impl<'a> ValuePage<'a> {
             .zip(self.start(index + 1))
             .and_then(|(start, end)| self.texts.get(start..end))
             .ok_or_else(|| Self::not_text(index))
-    }
-
-    /// Returns where the value's text stands in the page.
-    #[inline]
-    pub(super) fn range(&self, index: usize) -> Option<Range<usize>> {
-        let range = self.start(index)?..self.start(index + 1)?;
-        self.texts.get(range.clone())?;
-        let before = self.ends.len() + self.sets.len();
-        Some(before + range.start..before + range.end)
     }
 
     #[cold]
@@ -185,6 +199,28 @@ pub(super) fn write_entities<'a>(keys: impl Iterator<Item = &'a Key> + Clone, ou
     seal(out, start);
 }
 
+/// Returns where in its page it is said where the labels of the entity `index` stand.
+#[inline]
+pub(super) fn entity_end_at(index: usize) -> usize {
+    index.saturating_sub(1) * 2
+}
+
+/// Returns where the labels of the entity `index` of `count` stand in a page without its checksum.
+#[inline]
+pub(super) fn entity_range(body: &[u8], count: usize, index: usize) -> Option<Range<usize>> {
+    let (start, end) = match index.checked_sub(1) {
+        Some(before) => {
+            let ends = body.get(before * 2..)?.first_chunk()?;
+            let ends = u32::from_le_bytes(*ends);
+            (ends as u16, (ends >> 16) as u16)
+        }
+        None => (0, u16::from_le_bytes(*body.first_chunk()?)),
+    };
+    let bodies = count * 2;
+    let range = bodies + usize::from(start)..bodies + usize::from(end);
+    (index < count && start <= end && range.end <= body.len()).then_some(range)
+}
+
 /// A page of entities whose checksum was right.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EntityPage<'a> {
@@ -218,22 +254,6 @@ impl<'a> EntityPage<'a> {
                 offset: index * 2,
             }),
         }
-    }
-
-    /// Returns where the labels of the entity stand in the page.
-    #[inline]
-    pub(super) fn range(&self, index: usize) -> Option<Range<usize>> {
-        let end = |index: usize| {
-            let end = self.ends.get(index * 2..)?.first_chunk()?;
-            Some(usize::from(u16::from_le_bytes(*end)))
-        };
-        let start = match index.checked_sub(1) {
-            Some(before) => end(before)?,
-            None => 0,
-        };
-        let range = start..end(index)?;
-        self.bodies.get(range.clone())?;
-        Some(self.ends.len() + range.start..self.ends.len() + range.end)
     }
 
     fn end(&self, index: usize) -> Result<usize, Malformed> {

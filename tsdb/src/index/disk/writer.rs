@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::index::interner::{Dictionary, Entities, METRIC_LABEL};
 use crate::index::memory::MemIndex;
 use crate::index::postings::Postings;
+use crate::labels::PackedName;
 use crate::labels::{Labels, METRIC_NAME};
 
 /// Writes the index of a block from its series in label order.
@@ -306,7 +307,7 @@ impl<W: io::Write> Output<'_, W> {
             set: self.set(&present)?,
             pages: Vec::new(),
             // For reading only.
-            packed_name: Box::default(),
+            packed_name: PackedName::default(),
             packed: OnceLock::new(),
         };
         let mut before = 0;
