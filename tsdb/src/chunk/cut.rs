@@ -16,7 +16,10 @@ pub const SAMPLES_TO_PREDICT: usize = SAMPLES_AIMED / 4;
 pub const SAMPLES_MAX: usize = SAMPLES_AIMED * 2;
 
 /// Bytes after which a chunk takes no more samples: a page of 1,024 less the longest sample.
-pub const BYTES_MAX: usize = 1024 - 19;
+pub const BYTES_MAX: usize = 1024 - SAMPLE_BYTES_MAX;
+
+/// Bytes of the longest sample.
+pub const SAMPLE_BYTES_MAX: usize = 19;
 
 /// Predicts when a chunk that began at `start` and has [`SAMPLES_TO_PREDICT`] samples at `current` should end, so that
 /// equal chunks fill the time up to `max`.

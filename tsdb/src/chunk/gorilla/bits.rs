@@ -3,15 +3,20 @@
 /// The end of a stream of bits, less than a word of them: whole words go to whoever appends.
 ///
 /// A chunk takes two or three bytes a sample, so the memory behind most samples is not touched at all.
+///
+/// Packed, as it stands in memory for each series and would grow by seven bytes of padding.
 #[derive(Debug, Clone, Copy)]
+#[repr(Rust, packed)]
 pub(super) struct BitTail {
-    /// At most 63 bits from the most significant on, then a one, then zeros.
+    /// The bits from the most significant on, then zeros.
     word: u64,
+    /// Their number, at most 63.
+    used: u8,
 }
 
 impl BitTail {
     pub(super) const fn new() -> Self {
-        Self { word: 1 << 63 }
+        Self { word: 0, used: 0 }
     }
 
     /// Splits the first `len_bits` bits of `bytes` into whole words and the tail behind them; what follows those bits
@@ -24,34 +29,25 @@ impl BitTail {
             *to = from;
         }
         let tail = Self {
-            word: u64::from_be_bytes(word) | 1 << (63 - len_bits % 64),
+            word: u64::from_be_bytes(word),
+            used: (len_bits % 64) as u8,
         };
         (&bytes[..whole], tail)
-    }
-
-    #[inline(always)]
-    fn used(self) -> u32 {
-        63 - self.word.trailing_zeros()
-    }
-
-    /// Returns the bits without the one behind them.
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        self.word & (self.word - 1)
     }
 
     /// Appends the low `count` bits of `bits`, 1 to 64; the others must be zero.
     #[inline(always)]
     pub(super) fn put(&mut self, bits: u64, count: u32, words: &mut impl FnMut(u64)) {
-        let room = 64 - self.used();
-        // If all 64 bits are taken the highest is in the word that is full.
-        let marked = bits << 1 | 1;
+        let room = 64 - u32::from(self.used);
         if count < room {
-            self.word = self.bits() | marked << (room - count - 1);
+            self.word |= bits << (room - count);
+            self.used += count as u8;
         } else {
             let left = count - room;
-            words(self.bits() | bits >> left);
-            self.word = marked << (63 - left);
+            words(self.word | bits >> left);
+            // None is left if all fit: shifted in two steps, as 64 is no distance.
+            self.word = bits << 1 << (63 - left);
+            self.used = left as u8;
         }
     }
 
@@ -64,12 +60,12 @@ impl BitTail {
 
     /// Returns how many bytes the bits take, the last one padded with zeros.
     pub(super) fn len(&self) -> usize {
-        self.used().div_ceil(8) as usize
+        usize::from(self.used.div_ceil(8))
     }
 
     /// Appends the bits to `out`, the last byte padded with zeros.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bits().to_be_bytes()[..self.len()]);
+        out.extend_from_slice(&self.word.to_be_bytes()[..self.len()]);
     }
 }
 

@@ -66,19 +66,26 @@ impl Encoder {
     /// If the chunk holds [`SAMPLES_MAX`] samples: a count that wraps would lose them all.
     #[inline]
     pub fn push(&mut self, timestamp: Timestamp, value: f64, words: &mut impl FnMut(u64)) {
+        if self.count < 2 {
+            self.push_head(timestamp, value, words);
+        } else {
+            self.push_next(timestamp, value, words);
+        }
+    }
+
+    /// Appends a sample behind two others at least, like [`Encoder::push`]. Calls nothing with the encoder, so that it can
+    /// stay in registers from one sample to the next.
+    #[inline(always)]
+    pub fn push_next(&mut self, timestamp: Timestamp, value: f64, words: &mut impl FnMut(u64)) {
+        assert!(
+            (2..SAMPLES_MAX).contains(&self.count()),
+            "a Gorilla chunk begins otherwise, and holds no more than {SAMPLES_MAX} samples"
+        );
         let value_bits = value.to_bits();
         let delta = timestamp.wrapping_sub(self.timestamp) as u64;
-        if self.count < 2 {
-            self.push_head(timestamp, delta, value_bits, words);
-        } else {
-            assert!(
-                self.count() < SAMPLES_MAX,
-                "a Gorilla chunk holds no more than {SAMPLES_MAX} samples"
-            );
-            let head = self.time_bits(delta.wrapping_sub(self.delta) as i64, words);
-            self.put_behind(head, value_bits, words);
-            self.delta = delta;
-        }
+        let head = self.time_bits(delta.wrapping_sub(self.delta) as i64, words);
+        self.put_behind(head, value_bits, words);
+        self.delta = delta;
         self.count += 1;
         self.timestamp = timestamp;
         self.value_bits = value_bits;
@@ -86,13 +93,9 @@ impl Encoder {
 
     /// Appends the first or the second sample, whose times are whole bytes.
     #[inline(never)]
-    fn push_head(
-        &mut self,
-        timestamp: Timestamp,
-        delta: u64,
-        value_bits: u64,
-        words: &mut impl FnMut(u64),
-    ) {
+    fn push_head(&mut self, timestamp: Timestamp, value: f64, words: &mut impl FnMut(u64)) {
+        let value_bits = value.to_bits();
+        let delta = timestamp.wrapping_sub(self.timestamp) as u64;
         let mut time = Vec::with_capacity(10);
         if self.count == 0 {
             put_varint(&mut time, timestamp);
@@ -104,11 +107,14 @@ impl Encoder {
             self.put_behind((0, 0), value_bits, words);
             self.delta = delta;
         }
+        self.count += 1;
+        self.timestamp = timestamp;
+        self.value_bits = value_bits;
     }
 
     /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
     /// The ranges reach one further up than down: see the format.
-    #[inline]
+    #[inline(always)]
     fn time_bits(&mut self, dod: i64, words: &mut impl FnMut(u64)) -> (u64, u32) {
         let low = |count: u32| dod as u64 & ((1 << count) - 1);
         match dod {
@@ -125,7 +131,7 @@ impl Encoder {
     }
 
     /// Writes a value behind `head`, bits and their number, which are not written yet.
-    #[inline]
+    #[inline(always)]
     fn put_behind(&mut self, head: (u64, u32), value_bits: u64, words: &mut impl FnMut(u64)) {
         let (bits, count) = head;
         let xor = value_bits ^ self.value_bits;

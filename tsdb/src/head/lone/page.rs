@@ -163,14 +163,13 @@ impl Page {
         self.newest_sequence = self.newest_sequence.max(sequence);
         let (fronts, streams) = (&self.fronts, self.streams.as_mut_slice());
         let mut is_rest_same = true;
-        for (place, timestamp, value) in self.pending.take(count, streams.len()) {
-            let place = usize::from(place);
-            let closed = streams[place].push(timestamp, value, sequence, range_ms, blocks);
+        self.pending.take(count, streams.len(), |place, samples| {
+            let closed = streams[place].push_all(samples, sequence, range_ms, blocks);
             if let Some(bytes) = closed {
                 is_rest_same = false;
                 note(fronts[place].slot, bytes);
             }
-        }
+        });
         if !is_rest_same {
             self.heap_bytes = None;
         }

@@ -13,6 +13,9 @@ const SAMPLES_PER_SERIES: usize = 4;
 /// The same where rounds are alike, and a sample takes half as much.
 const ROUNDS: usize = 8;
 
+/// Samples of a series that go to it together, if there are as many.
+const VISITED: usize = 16;
+
 /// Samples that gather in any case.
 const SAMPLES_MIN: usize = 64;
 
@@ -111,40 +114,20 @@ impl Pending {
         if self.ends.is_empty() {
             return;
         }
-        let mut samples = Vec::with_capacity(self.values.len());
-        self.for_each_alike(|at, place, timestamp, _| samples.push((at, place, timestamp)));
-        samples.sort_unstable_by_key(|&(at, ..)| at);
-        self.places.clear();
-        self.places
-            .extend(samples.iter().map(|&(_, place, _)| place));
-        self.timestamps.clear();
-        self.timestamps
-            .extend(samples.iter().map(|&(.., time)| time));
+        let len = self.len();
+        let (mut places, mut timestamps) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        let runs = self.ends.len();
+        for (number, later) in self.later.iter().enumerate() {
+            let run = number % runs;
+            let start = run.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
+            let first = start..self.ends[run] as usize;
+            places.extend_from_slice(&self.places[first.clone()]);
+            let first = self.timestamps[first].iter();
+            timestamps.extend(first.map(|first| first.wrapping_add(*later)));
+        }
+        (self.places, self.timestamps) = (places, timestamps);
         self.ends.clear();
         self.later.clear();
-    }
-
-    /// Visits the samples of rounds that are alike series by series: index, place, timestamp, value.
-    #[inline]
-    fn for_each_alike(&self, mut visit: impl FnMut(usize, u16, Timestamp, f64)) {
-        let (width, runs) = (self.places.len(), self.ends.len());
-        let mut start = 0;
-        for (run, &end) in self.ends.iter().enumerate() {
-            for at in start..end as usize {
-                let (place, first) = (self.places[at], self.timestamps[at]);
-                let later = self.later[run..].iter().step_by(runs);
-                let values = self.values[at..].iter().step_by(width);
-                for (round, (later, value)) in later.zip(values).enumerate() {
-                    visit(
-                        at + round * width,
-                        place,
-                        first.wrapping_add(*later),
-                        *value,
-                    );
-                }
-            }
-            start = end as usize;
-        }
     }
 
     /// Tells whether there are enough, for a page with so many series.
@@ -171,35 +154,73 @@ impl Pending {
         self.sequence
     }
 
-    /// Takes the first `count` samples out and returns them series by series, those of each in the order in which they
-    /// came: place, timestamp, value. Places are below `width`.
-    pub(super) fn take(&mut self, count: usize, width: usize) -> Vec<(u16, Timestamp, f64)> {
+    /// Takes the first `count` samples out and hands them to `visit` series by series: the place, and the samples in the
+    /// order in which they came; a series with many may come several times. Places are below `width`.
+    pub(super) fn take(
+        &mut self,
+        count: usize,
+        width: usize,
+        mut visit: impl FnMut(usize, &[(Timestamp, f64)]),
+    ) {
         if count < self.len() {
             self.unfold();
         }
-        let mut samples = Vec::with_capacity(count);
+        let mut samples = [(0, 0.0); VISITED];
         if self.ends.is_empty() {
-            let order = by_place(&self.places[..count], width).into_iter();
-            samples.extend(order.map(|at| {
-                let at = usize::from(at);
-                (self.places[at], self.timestamps[at], self.values[at])
-            }));
+            let order = by_place(&self.places[..count], width);
+            let place = |at: &u16| self.places[usize::from(*at)];
+            for series in order.chunk_by(|a, b| place(a) == place(b)) {
+                for part in series.chunks(VISITED) {
+                    for (sample, &at) in samples.iter_mut().zip(part) {
+                        *sample = (
+                            self.timestamps[usize::from(at)],
+                            self.values[usize::from(at)],
+                        );
+                    }
+                    visit(usize::from(place(&part[0])), &samples[..part.len()]);
+                }
+            }
+            self.places.drain(..count);
+            self.timestamps.drain(..count);
         } else {
-            self.for_each_alike(|_, place, timestamp, value| {
-                samples.push((place, timestamp, value));
-            });
+            self.visit_alike(&mut samples, &mut visit);
             self.places.clear();
             self.timestamps.clear();
             self.ends.clear();
             self.later.clear();
         }
-        self.places.drain(..count.min(self.places.len()));
-        self.timestamps.drain(..count.min(self.timestamps.len()));
         self.values.drain(..count);
         if self.values.is_empty() {
             self.sequence = 0;
         }
-        samples
+    }
+
+    /// Hands the samples of rounds that are alike to `visit` series by series.
+    #[inline]
+    fn visit_alike(
+        &self,
+        samples: &mut [(Timestamp, f64); VISITED],
+        visit: &mut impl FnMut(usize, &[(Timestamp, f64)]),
+    ) {
+        let (width, runs) = (self.places.len(), self.ends.len());
+        let mut start = 0;
+        for (run, &end) in self.ends.iter().enumerate() {
+            for at in start..end as usize {
+                let (place, first) = (usize::from(self.places[at]), self.timestamps[at]);
+                let mut count = 0;
+                let later = self.later[run..].iter().step_by(runs);
+                for (later, &value) in later.zip(self.values[at..].iter().step_by(width)) {
+                    if count == VISITED {
+                        visit(place, samples);
+                        count = 0;
+                    }
+                    samples[count] = (first.wrapping_add(*later), value);
+                    count += 1;
+                }
+                visit(place, &samples[..count]);
+            }
+            start = end as usize;
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -238,6 +259,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn take(pending: &mut Pending, count: usize) -> Vec<(u16, i64, f64)> {
+        let mut taken = Vec::new();
+        pending.take(count, 70, |place, samples| {
+            taken.extend(
+                samples
+                    .iter()
+                    .map(|&(time, value)| (place as u16, time, value)),
+            );
+        });
+        taken
+    }
 
     /// Runs of places, most of which repeat in the same order and at steady distances.
     fn runs() -> impl Strategy<Value = Vec<(Vec<u16>, i64)>> {
@@ -292,7 +325,7 @@ mod tests {
                     let count = ((waiting.len() as f64 * part) as usize).min(waiting.len());
                     let mut expected: Vec<_> = waiting.drain(..count).collect();
                     expected.sort_by_key(|sample| sample.0);
-                    let mut taken = pending.take(count, 70);
+                    let mut taken = take(&mut pending, count);
                     let mut changes = taken.chunk_by(|a, b| a.0 == b.0).map(|run| run[0].0).collect::<Vec<_>>();
                     let visits = changes.len();
                     changes.sort_unstable();
@@ -306,7 +339,7 @@ mod tests {
                     }
                 }
             }
-            let mut taken = pending.take(waiting.len(), 70);
+            let mut taken = take(&mut pending, waiting.len());
             taken.sort_by_key(|sample| sample.0);
             waiting.sort_by_key(|sample| sample.0);
             prop_assert_eq!(taken, waiting);
@@ -328,7 +361,7 @@ mod tests {
         }
         assert_eq!(pending.len(), 300);
         assert_eq!((pending.places.len(), pending.timestamps.len()), (60, 60));
-        assert_eq!(pending.take(300, 60)[4], (0, 4000, 1.5));
+        assert_eq!(take(&mut pending, 300)[4], (0, 4000, 1.5));
         pending.extend((0..40).map(|place| (place, 1)), &[0.0; 40], 2);
         pending.extend(
             (0..40).map(|place| (place, i64::from(place))),

@@ -1,6 +1,6 @@
 //! The samples of one series as they come in.
 
-use crate::chunk::cut::{SAMPLES_TO_PREDICT, chunk_end, is_due};
+use crate::chunk::cut::{SAMPLE_BYTES_MAX, SAMPLES_TO_PREDICT, chunk_end, is_due};
 use crate::chunk::gorilla;
 use crate::time::{TimeRange, Timestamp};
 
@@ -43,9 +43,56 @@ impl Stream {
         }
     }
 
+    /// Adds samples, each like [`Stream::push`].
+    #[inline(never)]
+    pub(super) fn push_all(
+        &mut self,
+        samples: &[(Timestamp, f64)],
+        sequence: u64,
+        range_ms: i64,
+        blocks: &mut Blocks,
+    ) -> Option<usize> {
+        if !self.takes_all(samples) {
+            let mut closed = None;
+            for &(timestamp, value) in samples {
+                if let Some(bytes) = self.push(timestamp, value, sequence, range_ms, blocks) {
+                    closed = Some(closed.unwrap_or(0) + bytes);
+                }
+            }
+            return closed;
+        }
+        // A copy of its own stays in registers.
+        let mut encoder = self.encoder;
+        let chain = &mut self.chain;
+        for &(timestamp, value) in samples {
+            encoder.push_next(timestamp, value, &mut |word| blocks.push(chain, word));
+            self.newest = timestamp;
+        }
+        self.encoder = encoder;
+        self.last_sequence = self.last_sequence.max(sequence);
+        None
+    }
+
+    /// Tells whether samples go to the open chunk without more ado, so that nobody need ask at each of them.
+    fn takes_all(&self, samples: &[(Timestamp, f64)]) -> bool {
+        let (Some((first, _)), Some((last, _))) = (samples.first(), samples.last()) else {
+            return false;
+        };
+        let (before, after) = (self.encoder.count(), self.encoder.count() + samples.len());
+        before >= 2
+            && !(before..after).contains(&SAMPLES_TO_PREDICT)
+            && !is_due(
+                after,
+                self.len() + samples.len() * SAMPLE_BYTES_MAX,
+                self.end,
+                *last,
+            )
+            && *first > self.newest
+            && samples.is_sorted_by(|a, b| a.0 < b.0)
+    }
+
     /// Adds a sample. Returns the bytes of chunks that were closed for it, unless it only went to the open chunk.
-    #[inline]
-    pub(super) fn push(
+    fn push(
         &mut self,
         timestamp: Timestamp,
         value: f64,
@@ -294,5 +341,50 @@ impl Stream {
                 + rest.closed.capacity() * size_of::<ClosedChunk>()
                 + chunks.sum::<usize>()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn samples_that_come_together_end_up_as_if_each_had_come_alone(
+            parts in prop::collection::vec((1usize..17, -1i64..3, 0u8..4), 0..60),
+        ) {
+            const RANGE_MS: i64 = 7_200_000;
+            let (mut blocks, mut other_blocks) = (Blocks::new(), Blocks::new());
+            let (mut together, mut alone) = (Stream::new(), Stream::new());
+            let mut timestamp = 7_000_000i64;
+            for (sequence, (count, step, kind)) in (1..).zip(parts) {
+                let samples: Vec<(Timestamp, f64)> = (0..count as i64)
+                    .map(|number| {
+                        timestamp += step * 15_000 + number % 2;
+                        let value = match kind {
+                            0 => 7.0,
+                            1 => timestamp as f64,
+                            _ => f64::from_bits((timestamp as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+                        };
+                        (timestamp, value)
+                    })
+                    .collect();
+                let closed = together.push_all(&samples, sequence, RANGE_MS, &mut blocks);
+                let mut closed_alone = None;
+                for &(timestamp, value) in &samples {
+                    if let Some(bytes) = alone.push(timestamp, value, sequence, RANGE_MS, &mut other_blocks) {
+                        closed_alone = Some(closed_alone.unwrap_or(0) + bytes);
+                    }
+                }
+                prop_assert_eq!(closed, closed_alone);
+                prop_assert_eq!(together.newest(), alone.newest());
+                let (mut bytes, mut other_bytes) = (Vec::new(), Vec::new());
+                together.write(&blocks, &mut bytes);
+                alone.write(&other_blocks, &mut other_bytes);
+                prop_assert_eq!(bytes, other_bytes);
+            }
+        }
     }
 }
