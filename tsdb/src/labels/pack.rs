@@ -130,14 +130,26 @@ impl EntityPacker {
         }
     }
 
+    #[inline]
     fn push_text(&mut self, text: &[u8]) {
         let mut len = text.len();
         while len > usize::from(DIGIT_MASK) {
-            self.push_bytes(&[len as u8 & DIGIT_MASK | DIGIT_MORE]);
+            self.push_byte(len as u8 & DIGIT_MASK | DIGIT_MORE);
             len >>= DIGIT_BITS;
         }
-        self.push_bytes(&[len as u8]);
+        self.push_byte(len as u8);
         self.push_bytes(text);
+    }
+
+    #[inline]
+    fn push_byte(&mut self, byte: u8) {
+        match self.packed.get_mut(self.len) {
+            Some(room) => {
+                *room = byte;
+                self.len += 1;
+            }
+            None => self.push_bytes(&[byte]),
+        }
     }
 
     #[cold]
