@@ -39,8 +39,6 @@ pub(super) struct Reader {
     newest: Timestamp,
     /// Samples up to this time may be added to what is pending.
     time_limit: Timestamp,
-    /// How far idle parts were last noted to have come.
-    noted: Position,
     rate: Rate,
 }
 
@@ -101,7 +99,6 @@ impl Reader {
             pending: (0..parts).map(pending).collect(),
             newest: Timestamp::MIN,
             time_limit: Timestamp::MIN,
-            noted: Position::default(),
         }
     }
 
@@ -380,15 +377,14 @@ impl Reader {
         first.map_or(WAIT_MAX, |first| first.min(WAIT_MAX))
     }
 
-    /// Notes how far parts have come that nothing is under way of, so that the log is let go of.
+    /// Notes how far the parts have come if nothing is under way of any, so that the log is let go of. What is under way
+    /// notes that when it is delivered, perhaps before the reader has said that the part has nothing more.
     fn note_idle(&mut self) -> Result<()> {
         let places = self.shared.lanes.idle_places();
-        let Some(low) = places.iter().map(|(_, place)| *place).min() else {
-            return Ok(());
-        };
-        if low > self.noted {
+        let low = places.iter().map(|(_, place)| *place).min();
+        let all_idle = places.len() == self.pending.len();
+        if all_idle && low > Some(self.shared.ack.progress().low()) {
             self.shared.ack.advance(&places)?;
-            self.noted = low;
         }
         Ok(())
     }
@@ -527,3 +523,85 @@ const TEXTS_MAX: usize = 1 << 20;
 
 /// The id of no series.
 const NO_SERIES: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::db::sender::dead_letter::DeadLetters;
+    use crate::db::sender::lanes::Lanes;
+    use crate::db::spool::SpoolStart;
+    use crate::db::{Background, Db, Options};
+    use crate::fs::SimFs;
+    use crate::remote::SenderOptions;
+    use crate::remote::transport::{Request, Response, Transport, TransportError};
+
+    struct Nobody;
+
+    impl Transport for Nobody {
+        fn send(&self, _: &Request<'_>) -> Result<Response, TransportError> {
+            Err(TransportError::Connection("nobody".into()))
+        }
+    }
+
+    /// Returns a reader whose only shard, of two parts, is the caller.
+    fn reader(db: &Db) -> Reader {
+        let spool = db.spool("far-away", SpoolStart::Now).unwrap();
+        let ack = spool.ack();
+        ack.reshard(2).unwrap();
+        let counters = ack.counters();
+        let fs = Arc::clone(&db.inner.options.fs);
+        let shared = Shared {
+            inner: Arc::clone(&db.inner),
+            remote: "far-away".into(),
+            options: SenderOptions {
+                shards: 1,
+                batch_samples: 10,
+                batch_deadline: Duration::from_secs(3_600),
+                ..SenderOptions::default()
+            },
+            parts: 2,
+            time_spread_ms: 3_600_000,
+            transport: Arc::new(Nobody),
+            lanes: Lanes::new(1, 2, ack.progress().low(), Arc::clone(&counters)),
+            ack,
+            counters,
+            dead_letters: DeadLetters::new(fs, "/db/spool".into(), "far-away", 1 << 20),
+        };
+        Reader::new(Arc::new(shared), Arc::new(Mutex::new(spool)))
+    }
+
+    /// A shard may be done before the reader says up to where it had everything.
+    #[test]
+    fn a_part_that_was_busy_when_the_others_were_noted_is_noted_later() {
+        let options = Options::default()
+            .with_fs(Arc::new(SimFs::new()))
+            .with_background(Background::Manual);
+        let db = Db::open(Path::new("/db"), options).unwrap();
+        let mut reader = reader(&db);
+        let spool = Arc::clone(&reader.spool);
+        let mut spool = spool.lock();
+        let labels = "up".parse().unwrap();
+        for round in 0..15 {
+            let mut appender = db.appender().unwrap();
+            appender.append(&labels, round * 15_000, 1.0).unwrap();
+            appender.commit().unwrap();
+        }
+        db.sync().unwrap();
+        let shared = Arc::clone(&reader.shared);
+        let deliver = || {
+            let load = shared.lanes.take(0).unwrap();
+            let places = shared.lanes.delivered(0, &load.ends);
+            shared.ack.advance(&places).unwrap();
+            load.batch.len()
+        };
+        assert!(reader.round(&mut spool).unwrap());
+        assert_eq!(deliver(), 10);
+        shared.lanes.hurry(true);
+        assert!(reader.hand_over_due(true));
+        assert_eq!(deliver(), 5);
+        assert!(reader.round(&mut spool).unwrap());
+        assert_eq!(shared.ack.progress().low(), reader.batch.end);
+    }
+}
