@@ -6,7 +6,7 @@ const PAGE: usize = 4096;
 /// An array in pages: growing it copies nothing, so no append waits for a reallocation of millions of elements.
 #[derive(Debug)]
 pub(super) struct Pages<T> {
-    pages: Vec<Box<[T]>>,
+    pages: Vec<Box<[T; PAGE]>>,
     len: usize,
 }
 
@@ -25,13 +25,14 @@ impl<T: Clone + Default> Pages<T> {
     /// Returns an element; behind the last one there may be some that are as by default.
     #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&T> {
-        self.pages.get(index / PAGE)?.get(index % PAGE)
+        Some(&self.pages.get(index / PAGE)?[index % PAGE])
     }
 
     /// Returns an element to change, growing the array to hold it.
     pub(super) fn slot(&mut self, index: usize) -> &mut T {
         while self.pages.len() <= index / PAGE {
-            self.pages.push(vec![T::default(); PAGE].into_boxed_slice());
+            let page = vec![T::default(); PAGE].into_boxed_slice();
+            self.pages.extend(page.try_into());
         }
         self.len = self.len.max(index + 1);
         &mut self.pages[index / PAGE][index % PAGE]

@@ -90,8 +90,8 @@ impl Slots {
         (known.group == NONE && known.is_defined).then_some((slot, known.id))
     }
 
-    /// Puts the slots of series that have no home and are defined in the log into `places`, with their timestamps; `None`
-    /// if a series is another or unknown. Answers whether all ids are the newest of their series.
+    /// Puts the slots of series that have no home and are defined in the log into `places`, with their timestamps, one for
+    /// each; `None` if a series is another or unknown. Answers whether all ids are the newest of their series.
     pub(crate) fn find_all_alone(
         &self,
         ids: &[u64],
@@ -100,13 +100,22 @@ impl Slots {
     ) -> Option<bool> {
         places.clear();
         places.reserve(ids.len());
-        let mut are_newest = true;
-        for (&id, &timestamp) in ids.iter().zip(timestamps) {
-            let (slot, newest) = self.find_alone(id)?;
-            are_newest &= newest == id;
-            places.push((slot, timestamp));
+        let (mut are_alone, mut are_newest) = (true, true);
+        let mut timestamps = timestamps.iter();
+        for run in ids.chunk_by(|a, b| a / ID_PAGE == b / ID_PAGE) {
+            // Most commits that are no such ones show it at once.
+            self.find_alone(run[0])?;
+            let page = self.by_id.get((run[0] / ID_PAGE) as usize)?.as_ref()?;
+            let found = run.iter().zip(&mut timestamps).map(|(&id, &timestamp)| {
+                let slot = page[(id % ID_PAGE) as usize];
+                let known = self.get(slot);
+                are_alone &= known.group == NONE && known.is_defined;
+                are_newest &= known.id == id;
+                (slot, timestamp)
+            });
+            places.extend(found);
         }
-        Some(are_newest)
+        are_alone.then_some(are_newest)
     }
 
     /// Returns what is known of a slot.
