@@ -460,7 +460,8 @@ fn limits(report: &Report) -> Vec<Verdict> {
         .filter_map(|record| Some(record.number("commit_p99_us")? / 1000.0));
     let what = "resident, ten million series scraped once a minute";
     let memory = absolute(what, "GiB", Bar::AtMost(2.5), memory.collect());
-    let what = "p99 of a commit at 1 M series, 0.1 % of them replaced at each scrape, during flushes and merges";
+    let what =
+        "p99 of a commit at 1 M series, 0.1 % of them replaced at each scrape, during a flush";
     let p99 = absolute(what, "ms", Bar::AtMost(1.0), p99.collect());
     let outage = report
         .of("limits", OURS, "outage")
