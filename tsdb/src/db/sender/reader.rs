@@ -62,6 +62,8 @@ struct Known {
     number: u32,
     /// Whether it was met since the last sweep.
     is_used: bool,
+    /// Whether it is among those that are forgotten with their batch.
+    is_passing: bool,
 }
 
 /// What is collected of one part.
@@ -187,6 +189,7 @@ impl Reader {
             };
             let slot = series.insert(id, prepared);
             if series.by_id.len() > shared.options.cached_series {
+                series.slots[slot as usize].is_passing = true;
                 passing.push(slot);
             }
         })?;
@@ -424,7 +427,7 @@ impl Reader {
             for slot in 0..series.slots.len() as u32 {
                 let known = &mut series.slots[slot as usize];
                 let is_used = std::mem::take(&mut known.is_used);
-                if !is_used && !is_pending(known) && !self.passing.contains(&slot) {
+                if !is_used && !is_pending(known) && !known.is_passing {
                     series.remove(slot);
                 }
             }
@@ -450,6 +453,7 @@ impl SeriesTable {
             batch: 0,
             number: 0,
             is_used: true,
+            is_passing: false,
         };
         let slot = match self.free.pop() {
             Some(slot) => {
