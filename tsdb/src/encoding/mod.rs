@@ -10,7 +10,7 @@ pub(crate) mod varint;
 
 pub(crate) use bytes::{ByteReader, Malformed, seal};
 pub(crate) use salt::salt;
-pub(crate) use varint::{put_uvarint, put_varint, unzigzag, zigzag};
+pub(crate) use varint::{put_uvarint, put_varint, unzigzag, write_uvarint, zigzag};
 
 /// Returns the CRC-32 (IEEE) of `bytes`.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {

@@ -25,6 +25,24 @@ pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Writes `value` to the beginning of `out` and returns how many bytes it takes: where room was made before, looking for it
+/// at each byte is most of the work.
+///
+/// # Panics
+///
+/// If there is no room.
+#[inline(always)]
+pub(crate) fn write_uvarint(out: &mut [u8], mut value: u64) -> usize {
+    let mut len = 0;
+    while value >= 0x80 {
+        out[len] = value as u8 | 0x80;
+        value >>= 7;
+        len += 1;
+    }
+    out[len] = value as u8;
+    len + 1
+}
+
 /// Appends `value` in one to ten bytes, small magnitudes in few.
 #[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {

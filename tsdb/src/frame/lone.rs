@@ -1,6 +1,6 @@
 //! Samples that are no part of a row.
 
-use crate::encoding::{ByteReader, Malformed, put_uvarint, unzigzag, zigzag};
+use crate::encoding::{ByteReader, Malformed, put_uvarint, unzigzag, write_uvarint, zigzag};
 use crate::row::{SCALE_BITS, SCALE_MAX, fit, is_valid_scale, to_integer, to_value};
 
 use super::TAG_LONE;
@@ -113,14 +113,7 @@ impl LoneEncoder {
 fn put_place(room: &mut [u8; SAMPLE_BYTES_MAX], id_step: u64, step: i64) -> usize {
     let mut at = 0;
     for number in [zigzag(id_step as i64), zigzag(step)] {
-        let mut rest = number;
-        while rest >= 0x80 {
-            room[1 + at] = rest as u8 | 0x80;
-            rest >>= 7;
-            at += 1;
-        }
-        room[1 + at] = rest as u8;
-        at += 1;
+        at += write_uvarint(&mut room[1 + at..], number);
     }
     at
 }

@@ -2,7 +2,7 @@
 
 use super::put::{put_header, put_sample, samples_len};
 use super::symbols::Symbols;
-use crate::encoding::put_uvarint;
+use crate::encoding::{put_uvarint, write_uvarint};
 use crate::sample::Sample;
 
 /// Builds requests of remote write 2.0, one after the other in the same memory.
@@ -141,7 +141,7 @@ impl EncoderV2 {
         for &number in numbers {
             match self.numbered.get(number as usize) {
                 Some(&(request, symbol)) if request == self.request => {
-                    len += write_ref(&mut self.refs[len..], symbol);
+                    len += write_uvarint(&mut self.refs[len..], u64::from(symbol));
                 }
                 _ => {
                     self.put_new_refs(numbers, labels);
@@ -208,20 +208,6 @@ impl EncoderV2 {
         self.message.extend_from_slice(&self.series);
         &self.message
     }
-}
-
-/// Writes a number as a varint and returns its bytes.
-#[inline]
-fn write_ref(out: &mut [u8], symbol: u32) -> usize {
-    let mut rest = symbol;
-    let mut len = 0;
-    while rest >= 0x80 {
-        out[len] = rest as u8 | 0x80;
-        rest >>= 7;
-        len += 1;
-    }
-    out[len] = rest as u8;
-    len + 1
 }
 
 /// Bytes of the largest number of a symbol.

@@ -1,6 +1,6 @@
 //! Writing protobuf field by field.
 
-use crate::encoding::put_uvarint;
+use crate::encoding::{put_uvarint, write_uvarint};
 use crate::sample::Sample;
 
 /// Wire types, the low bits of a tag.
@@ -81,14 +81,7 @@ pub(crate) fn put_sample(out: &mut Vec<u8>, sample: Sample) {
     if sample.timestamp != 0 {
         field[len] = tag(2, VARINT);
         len += 1;
-        let mut rest = sample.timestamp as u64;
-        while rest >= 0x80 {
-            field[len] = rest as u8 | 0x80;
-            rest >>= 7;
-            len += 1;
-        }
-        field[len] = rest as u8;
-        len += 1;
+        len += write_uvarint(&mut field[len..], sample.timestamp as u64);
     }
     field[0] = tag(2, BYTES);
     field[1] = (len - 2) as u8;
