@@ -132,12 +132,7 @@ impl EntityPacker {
 
     #[inline]
     fn push_text(&mut self, text: &[u8]) {
-        let mut len = text.len();
-        while len > usize::from(DIGIT_MASK) {
-            self.push_byte(len as u8 & DIGIT_MASK | DIGIT_MORE);
-            len >>= DIGIT_BITS;
-        }
-        self.push_byte(len as u8);
+        for_each_digit(text.len(), |digit| self.push_byte(digit));
         self.push_bytes(text);
     }
 
@@ -240,13 +235,18 @@ const PACKED_BYTES_MAX: usize = 2 * LABEL_SET_BYTES_MAX;
 
 #[inline]
 fn put(out: &mut Vec<u8>, text: &[u8]) {
-    let mut len = text.len();
+    for_each_digit(text.len(), |digit| out.push(digit));
+    out.extend_from_slice(text);
+}
+
+/// Calls `put` with the digits of a length, the last of which says that it is the last.
+#[inline]
+fn for_each_digit(mut len: usize, mut put: impl FnMut(u8)) {
     while len > usize::from(DIGIT_MASK) {
-        out.push(len as u8 & DIGIT_MASK | DIGIT_MORE);
+        put(len as u8 & DIGIT_MASK | DIGIT_MORE);
         len >>= DIGIT_BITS;
     }
-    out.push(len as u8);
-    out.extend_from_slice(text);
+    put(len as u8);
 }
 
 #[cfg(test)]
