@@ -1,32 +1,15 @@
 //! What senders count, under the names dashboards for remote write know.
 
 use crate::db::metrics::{Metric, MetricKind};
+use crate::db::spool::{Described, visit_each};
 use crate::remote::UnsentReason;
 use crate::time::Timestamp;
 
 use super::SenderStatus;
 
-/// A metric of a sender.
-struct Described {
-    name: &'static str,
-    kind: MetricKind,
-    help: &'static str,
-    value: fn(&SenderStatus) -> f64,
-}
-
 /// Calls `visit` with the metrics of all senders, name by name.
 pub(in crate::db) fn visit_metrics(senders: &[SenderStatus], visit: &mut dyn FnMut(Metric<'_>)) {
-    for metric in METRICS {
-        for sender in senders {
-            visit(Metric {
-                name: metric.name,
-                kind: metric.kind,
-                help: metric.help,
-                labels: &[("remote_name", &sender.remote)],
-                value: (metric.value)(sender),
-            });
-        }
-    }
+    visit_each(METRICS, senders, |sender| &sender.remote, visit);
     for sender in senders {
         for (reason, samples) in sender.unsent {
             if reason != UnsentReason::Refused {
@@ -46,7 +29,7 @@ fn seconds(at: Option<Timestamp>) -> f64 {
     at.map_or(0.0, |ms| ms as f64 / 1000.0)
 }
 
-const METRICS: &[Described] = &[
+const METRICS: &[Described<SenderStatus>] = &[
     Described {
         name: "prometheus_remote_storage_samples_total",
         kind: MetricKind::Counter,

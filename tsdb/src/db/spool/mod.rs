@@ -30,6 +30,8 @@ use remotes::Remote;
 
 pub use budget::SpoolBudget;
 pub(super) use metrics::visit_metrics;
+#[cfg(feature = "remote-write")]
+pub(super) use metrics::{Described, visit_each};
 pub(super) use remotes::Remotes;
 
 /// Where a new remote begins.
