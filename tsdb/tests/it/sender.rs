@@ -170,6 +170,13 @@ fn scrape(world: &World, db: &Db, series: usize, timestamp: i64) {
     assert_eq!(appender.commit().unwrap().rejected, []);
 }
 
+/// Appends scrapes so many milliseconds apart, and returns when they were.
+fn scrape_every(world: &World, db: &Db, series: usize, scrapes: i64, ms: i64) -> Vec<i64> {
+    let times: Vec<i64> = (0..scrapes).map(|round| T0 + round * ms).collect();
+    times.iter().for_each(|&at| scrape(world, db, series, at));
+    times
+}
+
 fn start(db: &Db, remote: &Remote, options: SenderOptions) -> Sender {
     db.start_sender(
         "far-away",
@@ -217,8 +224,7 @@ fn everything_arrives_once_in_the_order_of_each_series_through_either_message() 
                     ..options()
                 },
             );
-            let scrapes: Vec<i64> = (0..60).map(|round| T0 + round * 15_000).collect();
-            scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+            let scrapes = scrape_every(&world, &db, 70, 60, 15_000);
             assert!(sender.stop(LONG).unwrap());
             assert_complete(&remote, 70, &scrapes);
         }
@@ -244,8 +250,7 @@ fn a_remote_that_fails_is_asked_again_and_nothing_is_lost() {
         _ => None,
     });
     let sender = start(&db, &remote, options());
-    let scrapes: Vec<i64> = (0..40).map(|round| T0 + round * 15_000).collect();
-    scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+    let scrapes = scrape_every(&world, &db, 70, 40, 15_000);
     assert!(sender.wait_until_sent(LONG).unwrap());
     let known = sender.status();
     assert_complete(&remote, 70, &scrapes);
@@ -278,8 +283,7 @@ fn only_what_is_refused_is_put_aside() {
                 ..options()
             },
         );
-        let scrapes: Vec<i64> = (0..10).map(|round| T0 + round * 15_000).collect();
-        scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+        let scrapes = scrape_every(&world, &db, 70, 10, 15_000);
         assert!(sender.wait_until_sent(LONG).unwrap());
         assert_complete(&remote, 68, &scrapes);
         let known = sender.status();
@@ -316,8 +320,7 @@ fn older_receivers_are_sent_what_they_know() {
             ..options()
         };
         let sender = start(&db, &remote, options);
-        let scrapes: Vec<i64> = (0..10).map(|round| T0 + round * 15_000).collect();
-        scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+        let scrapes = scrape_every(&world, &db, 70, 10, 15_000);
         assert!(sender.wait_until_sent(LONG).unwrap());
         assert_complete(&remote, 70, &scrapes);
         assert_eq!(sender.status().dialect, "remote write 1.0");
@@ -344,8 +347,7 @@ fn a_backlog_is_sent_with_many_samples_of_each_series_in_a_request() {
         };
         let sender = start(&db, &remote, options);
         sender.pause();
-        let scrapes: Vec<i64> = (0..60).map(|round| T0 + round * 15_000).collect();
-        scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+        let scrapes = scrape_every(&world, &db, 70, 60, 15_000);
         db.sync().unwrap();
         sender.resume();
         assert!(sender.stop(LONG).unwrap());
@@ -386,8 +388,7 @@ fn shards_stay_together_in_time() {
     );
     sender.pause();
     // Few samples over a long time: a batch would span all of it.
-    let scrapes: Vec<i64> = (0..200).map(|round| T0 + round * 60_000).collect();
-    scrapes.iter().for_each(|&at| scrape(&world, &db, 12, at));
+    let scrapes = scrape_every(&world, &db, 12, 200, 60_000);
     db.sync().unwrap();
     sender.resume();
     assert!(sender.wait_until_sent(LONG).unwrap());
@@ -463,8 +464,7 @@ fn what_is_not_wanted_is_counted() {
         },
     );
     sender.pause();
-    let scrapes: Vec<i64> = (0..60).map(|round| T0 + round * 15_000).collect();
-    scrapes.iter().for_each(|&at| scrape(&world, &db, 10, at));
+    let scrapes = scrape_every(&world, &db, 10, 60, 15_000);
     db.sync().unwrap();
     sender.resume();
     assert!(sender.wait_until_sent(LONG).unwrap());
@@ -507,8 +507,7 @@ fn a_stuck_remote_stalls_neither_ingestion_nor_another() {
         .start_sender("stuck", SpoolStart::Now, Arc::new(stuck.clone()), long_wait)
         .unwrap();
     let second = start(&db, &good, options());
-    let scrapes: Vec<i64> = (0..100).map(|round| T0 + round * 15_000).collect();
-    scrapes.iter().for_each(|&at| scrape(&world, &db, 70, at));
+    let scrapes = scrape_every(&world, &db, 70, 100, 15_000);
     assert!(second.wait_until_sent(LONG).unwrap());
     assert_complete(&good, 70, &scrapes);
     assert_eq!(stuck.count(), 0);

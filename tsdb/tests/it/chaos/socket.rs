@@ -464,6 +464,16 @@ fn append(world: &World, db: &Db) -> Got {
     appended
 }
 
+/// Sends samples to a server, which has all of them afterwards.
+fn assert_all_arrives(server: &Server, address: &str) {
+    let world = World::new();
+    let db = world.open();
+    let sender = start(&db, address, TIMEOUT);
+    let appended = append(&world, &db);
+    assert!(sender.wait_until_sent(LONG).unwrap());
+    assert_eq!(server.store.lock().got, appended);
+}
+
 /// Long enough for an answer that comes, on a machine that is busy.
 const TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -524,12 +534,7 @@ fn an_answer_too_many_acknowledges_nothing() {
     const TWICE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
     let (server, address) =
         Server::start(kind("answers twice", Reads::All, true, TWICE, Then::Hangs));
-    let world = World::new();
-    let db = world.open();
-    let sender = start(&db, &address, TIMEOUT);
-    let appended = append(&world, &db);
-    assert!(sender.wait_until_sent(LONG).unwrap());
-    assert_eq!(server.store.lock().got, appended);
+    assert_all_arrives(&server, &address);
 }
 
 #[test]
@@ -547,11 +552,6 @@ fn credentials_do_not_follow_a_redirect() {
         answer.leak().as_bytes(),
         Then::Closes,
     ));
-    let world = World::new();
-    let db = world.open();
-    let sender = start(&db, &address, TIMEOUT);
-    let appended = append(&world, &db);
-    assert!(sender.wait_until_sent(LONG).unwrap());
-    assert_eq!(server.store.lock().got, appended);
+    assert_all_arrives(&server, &address);
     assert!(trap.accept().is_err(), "nobody came");
 }
