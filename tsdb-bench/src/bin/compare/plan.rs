@@ -275,11 +275,11 @@ fn steps_of(part: Part, options: &Options) -> Vec<Step> {
         Part::Limits if options.is_quick => vec![outage(1000)],
         Part::Limits => vec![
             outage(100_000),
-            // Eight hours at a scrape a minute: blocks are written and merged while samples come in.
-            Step::new(part, Field::Ours, 1_000_000, 2 * HOUR, &[Ingest])
+            // Fourteen hours at a scrape a minute: blocks are written and merged while samples come in.
+            Step::new(part, Field::Ours, 1_000_000, 14 * 60, &[Ingest])
                 .with("CHURN", 100)
                 .with("INTERVAL", 60_000)
-                .with("STEPS", 0)
+                .with("STEPS", "beside")
                 .with("COMPACT", 1),
             Step::new(part, Field::Ours, 10_000_000, 64, &[Ingest]).with("INTERVAL", 60_000),
         ],

@@ -148,7 +148,7 @@ fn verdict_table(rows: &[&Verdict], out: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// Lists what is missed, and the single cases in which a peer is faster.
+/// Lists what is missed, and what no bar is about but a peer does faster.
 fn losses(report: &Report, verdicts: &[Verdict], out: &mut String) -> Result<()> {
     out.push_str("## Where it loses\n\n");
     let mut lines: Vec<String> = verdicts
@@ -169,6 +169,7 @@ fn losses(report: &Report, verdicts: &[Verdict], out: &mut String) -> Result<()>
         })
         .collect();
     lines.extend(tables::slower_cases(report));
+    lines.extend(tables::slower_reads(report));
     if lines.is_empty() {
         out.push_str("Nowhere in this run.\n\n");
         return Ok(());

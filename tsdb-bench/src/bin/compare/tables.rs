@@ -29,6 +29,8 @@ const INGEST: &[Column] = &[
     ("commit p50 µs", |r| r.number("commit_p50_us")),
     ("p99 µs", |r| r.number("commit_p99_us")),
     ("max µs", |r| r.number("commit_max_us")),
+    ("flushes", |r| r.number("flushes")),
+    ("merges", |r| r.number("merges")),
 ];
 
 const OPEN: &[Column] = &[
@@ -38,9 +40,7 @@ const OPEN: &[Column] = &[
         Some(r.number("samples")? / r.number("wall_s")? / 1e6)
     }),
     ("resident MiB", |r| Some(r.number("rss_kb")? / 1024.0)),
-    ("reading all, ns per sample", |r| {
-        Some(r.number("scan_s")? * 1e9 / r.number("samples")?)
-    }),
+    ("reading all, ns per sample", read_ns),
 ];
 
 const FLUSH: &[Column] = &[
@@ -145,6 +145,11 @@ const TABLES: &[(&str, &[&str], &str, &[Column])] = &[
         OUTAGE,
     ),
 ];
+
+/// Returns what reading a sample of the head took after a restart.
+fn read_ns(record: &Record) -> Option<f64> {
+    Some(record.number("scan_s")? * 1e9 / record.number("samples")?)
+}
 
 /// Writes all tables there are figures for.
 pub fn write(report: &Report, out: &mut String) -> Result<()> {
@@ -334,6 +339,35 @@ pub fn slower_cases(report: &Report) -> Vec<String> {
                         display_name(peer)
                     ));
                 }
+            }
+        }
+    }
+    out
+}
+
+/// Lists the restarts after which a peer reads the whole head faster.
+pub fn slower_reads(report: &Report) -> Vec<String> {
+    let rows = rows(report, &["cluster", "lone", "noise"], "open");
+    let is_ours = |row: &&Row<'_>| row.records[0].engine == OURS;
+    let median = |row: &Row<'_>| {
+        Spread::of(row.records.iter().filter_map(|r| read_ns(r)).collect())
+            .map(|spread| spread.median)
+    };
+    let mut out = Vec::new();
+    for ours in rows.iter().filter(is_ours) {
+        let same = rows.iter().filter(|row| row.title == ours.title);
+        for theirs in same.filter(|row| !is_ours(row)) {
+            let (Some(ours_ns), Some(theirs_ns)) = (median(ours), median(theirs)) else {
+                continue;
+            };
+            if ours_ns > theirs_ns {
+                out.push(format!(
+                    "reading all of the head after a restart, {}: {} ns a sample where {} takes {}",
+                    ours.title,
+                    number(ours_ns),
+                    display_name(&theirs.records[0].engine),
+                    number(theirs_ns),
+                ));
             }
         }
     }

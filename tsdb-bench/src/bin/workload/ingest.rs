@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tsdb::{Appender, Background, Db, Labels, ManualClock, Options, SeriesRef, Target, Task};
 use tsdb_bench::cluster::{Arrival, METRICS, Pod, Shape, Walk, metric, parse_line};
@@ -17,6 +17,9 @@ use crate::sizes;
 
 /// Milliseconds of the data's time between looks for background work.
 const STEP_MS: i64 = 60_000;
+
+/// How long the thread beside the scrapes waits for the data's time.
+const BESIDE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is to be ingested, and how.
 pub struct Plan<'a> {
@@ -41,8 +44,10 @@ pub enum Ending {
 /// What paces flushes and checkpoints, besides the database's own threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Steps {
-    /// The time the samples show.
+    /// The time the samples show, between two scrapes.
     Data,
+    /// The same time, on a thread of its own while scrapes go on.
+    Beside,
     /// Nothing.
     Wall,
     /// Nothing, and the database has no threads either: all stays in the head and in the log.
@@ -50,7 +55,7 @@ pub enum Steps {
 }
 
 /// Ten years, so that nothing is too old.
-pub const RETENTION: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
+pub const RETENTION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 pub fn run(plan: &Plan<'_>) -> Result<()> {
     let base_kb = resident_kb()?;
@@ -60,7 +65,7 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
         .with_retention(Some(RETENTION))
         .with_compaction(plan.compaction)
         .with_background(match plan.steps {
-            Steps::Data | Steps::Wall => Background::Threads,
+            Steps::Data | Steps::Beside | Steps::Wall => Background::Threads,
             Steps::None => Background::Manual,
         })
         .with_listener(Some(Arc::new(report)));
@@ -76,8 +81,10 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
     let definition_bytes = db.stats().log_definition_bytes;
 
     let watch = Stopwatch::start();
-    for_each(&mut workers, |worker| {
-        worker.scrape_all(&run, 1..plan.scrapes)
+    run.beside(|| {
+        for_each(&mut workers, |worker| {
+            worker.scrape_all(&run, 1..plan.scrapes)
+        })
     })?;
     let spent = watch.spent();
     let (rss_kb, peak_kb) = (resident_kb()?, peak_kb()?);
@@ -175,6 +182,34 @@ impl<'a> Run<'a> {
             workers[worker].targets.push(target);
         }
         workers
+    }
+
+    /// Does `work`; steps go on beside it, if the plan has them there.
+    fn beside(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let is_over = AtomicBool::new(self.plan.steps != Steps::Beside);
+        std::thread::scope(|scope| {
+            let steps = scope.spawn(|| self.step_until(&is_over));
+            let worked = work();
+            // Relaxed: it orders nothing.
+            is_over.store(true, Ordering::Relaxed);
+            steps.join().map_err(|_panic| "the steps panicked")??;
+            worked
+        })
+    }
+
+    /// Looks for background work whenever the data's time has moved on.
+    fn step_until(&self, is_over: &AtomicBool) -> Result<()> {
+        let mut stepped_ms = self.plan.shape.start_ms;
+        while !is_over.load(Ordering::Relaxed) {
+            let now_ms = self.plan.shape.due(self.scrape.load(Ordering::Relaxed));
+            if now_ms - stepped_ms < STEP_MS {
+                std::thread::sleep(BESIDE_PAUSE);
+                continue;
+            }
+            stepped_ms = now_ms;
+            self.db.step(Task::Flush)?;
+        }
+        Ok(())
     }
 
     /// Moves the clock on to a scrape, unless another worker is ahead.

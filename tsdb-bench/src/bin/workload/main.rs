@@ -16,8 +16,8 @@
 //!
 //! The environment changes the shape of `ingest` and `checksum`: `INTERVAL` in milliseconds, `MODE=lone`, `NOISE=1`,
 //! `CHURN=p` replaces p in 100,000 series at every scrape, `GROUP=n` makes targets of n series. `KILL=1` ends `ingest`
-//! with SIGKILL. `STEPS=0` leaves flushes and checkpoints to the wall clock: otherwise one is looked for every minute
-//! of the data's time, as a running database does. `FLUSH=0` leaves everything in the head, for `flush` to write;
+//! with SIGKILL. What flushes and checkpoints wait for is looked for every minute of the data's time, as a running database
+//! does: between commits, with `STEPS=beside` while they go on, with `STEPS=0` by the wall clock only. `FLUSH=0` leaves everything in the head, for `flush` to write;
 //! `COMPACT=1` lets blocks be merged in the background. `-` instead of a file of series makes their labels as they are needed.
 
 mod corpus;
@@ -55,13 +55,7 @@ fn main() -> Result<()> {
             workers: workers.parse()?,
             shape: shape(start.parse()?)?,
             ending: if is_set("KILL") { ingest::Ending::Kill } else { ingest::Ending::Close },
-            steps: if is_off("FLUSH") {
-                ingest::Steps::None
-            } else if is_off("STEPS") {
-                ingest::Steps::Wall
-            } else {
-                ingest::Steps::Data
-            },
+            steps: steps()?,
             compaction: is_set("COMPACT"),
         }),
         ["open", dir] => open::run(Path::new(dir)),
@@ -136,6 +130,21 @@ fn shape(start_ms: i64) -> Result<Shape> {
         Ok(other) => return Err(Error::from(format!("MODE={other}: only `lone` is known"))),
     }
     Ok(shape)
+}
+
+/// Reads from the environment what paces flushes and checkpoints.
+fn steps() -> Result<ingest::Steps> {
+    if is_off("FLUSH") {
+        return Ok(ingest::Steps::None);
+    }
+    match std::env::var("STEPS").as_deref() {
+        Ok("0") => Ok(ingest::Steps::Wall),
+        Ok("beside") => Ok(ingest::Steps::Beside),
+        Ok("") | Err(_) => Ok(ingest::Steps::Data),
+        Ok(other) => Err(Error::from(format!(
+            "STEPS={other}: only `0` and `beside` are known"
+        ))),
+    }
 }
 
 fn is_set(name: &str) -> bool {
