@@ -19,7 +19,7 @@ use crate::time::{TimeRange, Timestamp};
 use super::Head;
 use super::group::{Group, GroupState, OpenRow, OpenRows};
 use super::lone::LoneSeries;
-use super::piece_files::Piece;
+use super::piece_files::{Piece, read_each};
 use super::recent::{Hidden, HiddenSample};
 use super::tombstones::Deleted;
 
@@ -599,28 +599,25 @@ impl HeadSeries {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
         let start = out.len();
         let mut is_in_order = true;
-        let mut scratch = Vec::new();
+        let mut pieces = Vec::new();
         for (group, hint) in &self.groups {
             for piece in group.pieces.iter() {
-                let Some(position) = self.position_in(piece, *hint, range) else {
-                    continue;
-                };
-                let middle = out.len();
-                let is_whole = self.keeps_all_of(piece, range);
-                piece.with_view(|view| {
-                    if is_whole {
-                        return view.read_all(position, &mut scratch, out);
-                    }
-                    view.read(
-                        position,
-                        |timestamp, sequence| self.keeps(range, timestamp, sequence),
-                        &mut scratch,
-                        out,
-                    )
-                })?;
-                is_in_order &= follows(out, start, middle);
+                let position = self.position_in(piece, *hint, range);
+                pieces.extend(position.map(|position| (&**piece, position)));
             }
         }
+        let mut scratch = Vec::new();
+        read_each(&pieces, |piece, view, position| {
+            let middle = out.len();
+            if self.keeps_all_of(piece, range) {
+                view.read_all(position, &mut scratch, out)?;
+            } else {
+                let keep = |timestamp, sequence| self.keeps(range, timestamp, sequence);
+                view.read(position, keep, &mut scratch, out)?;
+            }
+            is_in_order &= follows(out, start, middle);
+            Ok(())
+        })?;
         let middle = out.len();
         self.read_rows(range, out);
         is_in_order &= follows(out, start, middle);

@@ -187,6 +187,14 @@ impl<'a> PieceView<'a> {
         self.body.get(start..).unwrap_or_default()
     }
 
+    /// Touches what [`PieceView::read`] begins with, so that it is in a cache; the answer says nothing.
+    pub fn fetch(&self, position: usize) -> u8 {
+        let column = self.columns_from(position).ok();
+        let column = column.and_then(|start| self.body.get(start));
+        let timestamp = self.body.first();
+        column.unwrap_or(&0) ^ timestamp.unwrap_or(&0)
+    }
+
     fn column(&self, position: usize) -> Result<Column<'a>, Malformed> {
         let mut reader = self.reader_at(self.columns_from(position)?)?;
         for _ in 0..position % SKIP {

@@ -94,14 +94,71 @@ impl Piece {
         &self,
         read: impl FnOnce(PieceHeader, &[u8]) -> Result<T, Malformed>,
     ) -> Result<T> {
-        let body_bytes = self.header.body_bytes as usize;
-        let mapped = self.file.mapped(self.offset + body_bytes as u64)?;
-        let body = self::read(&mapped, &self.file.path, self.offset, body_bytes)?;
-        let damaged = |malformed| self.damaged(malformed);
-        let view = PieceView::new(self.header, &body).map_err(damaged)?;
-        self.compare(view).map_err(damaged)?;
-        read(self.header, &body).map_err(damaged)
+        let mapped = self.file.mapped(self.end())?;
+        let body = self.body(&mapped)?;
+        self.verified(&body)
+            .and_then(|_view| read(self.header, &body))
+            .map_err(|malformed| self.damaged(malformed))
     }
+
+    /// Returns where in the file the body ends.
+    fn end(&self) -> u64 {
+        self.offset + u64::from(self.header.body_bytes)
+    }
+
+    fn body<'a>(&self, mapped: &'a MappedFile) -> Result<Cow<'a, [u8]>> {
+        read(
+            mapped,
+            &self.file.path,
+            self.offset,
+            self.header.body_bytes as usize,
+        )
+    }
+
+    fn verified<'a>(&self, body: &'a [u8]) -> Result<PieceView<'a>, Malformed> {
+        let view = PieceView::new(self.header, body)?;
+        self.compare(view)?;
+        Ok(view)
+    }
+}
+
+/// Calls `read` with each piece of a series, its content and the series' position in it, one after the other.
+///
+/// The pieces of a series lie far apart, and all series of a group before the next of them: nothing of them is in a
+/// cache. What each read begins with is fetched for all pieces first, so that the processor waits once and not for each.
+pub(crate) fn read_each(
+    pieces: &[(&Piece, usize)],
+    mut read: impl FnMut(&Piece, PieceView<'_>, usize) -> Result<(), Malformed>,
+) -> Result<()> {
+    // Mostly one file, that of the range.
+    let mut files: Vec<(&Arc<PieceFile>, MappedFile)> = Vec::new();
+    let mut places = Vec::with_capacity(pieces.len());
+    for (piece, _) in pieces {
+        let is_mapped = files.last().is_some_and(|(file, mapped)| {
+            Arc::ptr_eq(file, &piece.file) && mapped.len() >= piece.end()
+        });
+        if !is_mapped {
+            files.push((&piece.file, piece.file.mapped(piece.end())?));
+        }
+        places.push(files.len() - 1);
+    }
+    let bodies = pieces.iter().zip(places);
+    let bodies: Vec<Cow<'_, [u8]>> = bodies
+        .map(|((piece, _), place)| piece.body(&files[place].1))
+        .collect::<Result<_>>()?;
+    let mut fetched = 0;
+    for ((piece, position), body) in pieces.iter().zip(&bodies) {
+        fetched ^= PieceView::new(piece.header, body).map_or(0, |view| view.fetch(*position));
+    }
+    std::hint::black_box(fetched);
+    for (&(piece, position), body) in pieces.iter().zip(&bodies) {
+        let read = |view| read(piece, view, position);
+        piece
+            .verified(body)
+            .and_then(read)
+            .map_err(|malformed| piece.damaged(malformed))?;
+    }
+    Ok(())
 }
 
 /// The number of what is no file: rows sealed into memory.

@@ -25,8 +25,8 @@ use crate::piece::{HEADER_BYTES, PieceHeader};
 use crate::time::TimeRange;
 
 use super::layout::Layout;
-pub(crate) use file::Piece;
 use file::{IN_MEMORY, PieceFile};
+pub(crate) use file::{Piece, read_each};
 pub(crate) use load::LoadedPiece;
 
 const MAGIC: &[u8; 8] = b"TSDBPCE1";
