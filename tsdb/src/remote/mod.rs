@@ -33,6 +33,7 @@ pub mod wire;
 pub use external::{ExternalLabels, MergedLabels};
 pub use retry_after::{RETRY_AFTER_MAX, retry_after};
 pub(crate) use send::{
-    Backoff, Batch, BatchBuilder, Built, Outcome, Prepared, Preparer, RequestBuilder, Verdict,
+    Backoff, Batch, BatchBuilder, Built, GivenUp, Outcome, Pieces, Prepared, Preparer,
+    RequestBuilder, Search, Verdict, Wanted,
 };
 pub use send::{OpenTsdbOptions, Protocol, SenderOptions, UnsentReason};

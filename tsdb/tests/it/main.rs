@@ -29,4 +29,6 @@ mod remote;
 #[cfg(feature = "remote-write")]
 mod sender;
 mod spool;
+#[cfg(feature = "remote-write")]
+mod strict;
 mod workload;

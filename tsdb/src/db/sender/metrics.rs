@@ -12,7 +12,7 @@ pub(in crate::db) fn visit_metrics(senders: &[SenderStatus], visit: &mut dyn FnM
     visit_each(METRICS, senders, |sender| &sender.remote, visit);
     for sender in senders {
         for (reason, samples) in sender.unsent {
-            if reason != UnsentReason::Refused {
+            if !matches!(reason, UnsentReason::Refused | UnsentReason::Unconfirmed) {
                 visit(Metric {
                     name: "prometheus_remote_storage_samples_dropped_total",
                     kind: MetricKind::Counter,
@@ -47,6 +47,12 @@ const METRICS: &[Described<SenderStatus>] = &[
         kind: MetricKind::Counter,
         help: "Samples a remote refused for good.",
         value: |sender| sender.unsent[UnsentReason::Refused as usize].1 as f64,
+    },
+    Described {
+        name: "tsdb_remote_samples_unconfirmed_total",
+        kind: MetricKind::Counter,
+        help: "Samples refused after an attempt without an answer, which has most likely stored them.",
+        value: |sender| sender.unsent[UnsentReason::Unconfirmed as usize].1 as f64,
     },
     Described {
         name: "prometheus_remote_storage_samples_pending",

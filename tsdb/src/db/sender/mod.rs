@@ -3,8 +3,8 @@
 //! 1. `reader` is one thread: it reads what is durable in the log, finds out what goes out for each series, and collects
 //!    batches, part by part of each shard.
 //! 2. `lanes` are the queues between: short, so that memory is bounded and shards stay together in time.
-//! 3. `shard` is a thread for each shard: it sends one batch at a time, waits, splits, gives up on what is refused for good,
-//!    and makes durable how far it has come before it takes the next.
+//! 3. `shard` is a thread for each shard: it sends one batch at a time, waits, finds out what is refused, gives that up, and
+//!    makes durable how far it has come before it takes the next.
 //! 4. `dead_letter` keeps what was refused, `status` counts, `metrics` names what is counted.
 //!
 //! No queue outlives the process and none needs to: what is not acknowledged is read from the log again. A crash repeats

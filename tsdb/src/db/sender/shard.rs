@@ -1,6 +1,6 @@
 //! The threads that send.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use crate::db::options::to_ms;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::transport::TransportError;
 use crate::remote::{
-    Backoff, Batch, Built, Outcome, Prepared, RequestBuilder, UnsentReason, Verdict,
+    Backoff, Batch, Built, GivenUp, Outcome, Pieces, RequestBuilder, Search, UnsentReason, Verdict,
+    Wanted,
 };
-use crate::sample::Sample;
 use crate::ship::Position;
 use crate::time::Timestamp;
 
 use super::Shared;
+use super::lanes::Load;
 
 /// Sends what one shard is given, one load after the other.
 pub(super) struct Shard {
@@ -26,11 +27,14 @@ pub(super) struct Shard {
     number: usize,
     requests: RequestBuilder,
     backoff: Backoff,
+    /// Parts whose samples an earlier sender may have sent, until the remote takes some.
+    unsure: HashSet<usize>,
+    /// Whether the remote has taken anything of what is being delivered.
+    has_stored: bool,
 }
 
-/// A request, and the samples it is about: those `taken`, a beginning of `part`.
+/// A request that was made, and the samples of the batch it is about.
 struct Attempt {
-    part: Range<usize>,
     taken: Range<usize>,
     built: Built,
 }
@@ -42,7 +46,11 @@ struct Stopped;
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, number: usize) -> Result<Self> {
         let options = &shared.options;
+        let parts = number * shared.parts..(number + 1) * shared.parts;
+        let is_unsure = shared.counters.is_unsure();
         Ok(Self {
+            unsure: parts.filter(|_| is_unsure).collect(),
+            has_stored: false,
             requests: RequestBuilder::new(options)
                 .map_err(|error| Error::invalid(error.to_string()))?,
             backoff: Backoff::new(options.backoff_min, options.backoff_max),
@@ -53,20 +61,24 @@ impl Shard {
 
     /// Sends until the sender is stopped or the database closed.
     pub(super) fn run(mut self) {
+        if self.deliver_all().is_err() || !self.unsure.is_empty() {
+            self.shared.counters.note_unsure();
+        }
+    }
+
+    /// Sends until there is nothing more to come, or stops in between.
+    fn deliver_all(&mut self) -> Result<(), Stopped> {
         while let Some(load) = self.shared.lanes.take(self.number) {
-            if self.deliver(&load.batch).is_err() {
-                return;
-            }
+            self.deliver(&load)?;
             // Also if all of it was refused: the remote takes part.
             self.shared.counters.end_trouble();
             if let Err(error) = self.shared.dead_letters.sync() {
                 self.fail_refused(&error);
             }
             let places = self.shared.lanes.delivered(self.number, &load.ends);
-            if self.acknowledge(&places).is_err() {
-                return;
-            }
+            self.acknowledge(&places)?;
         }
+        Ok(())
     }
 
     /// Makes it durable how far the shards have come. Nothing more is sent before it is.
@@ -89,35 +101,39 @@ impl Shard {
         }
     }
 
-    /// Sends a batch until each sample is stored, refused for good or too old.
-    fn deliver(&mut self, batch: &Batch) -> Result<(), Stopped> {
-        let mut parts = VecDeque::new();
-        parts.push_back(0..batch.len());
-        while let Some(part) = parts.pop_front() {
-            if part.is_empty() {
-                continue;
-            }
-            let not_before = self.not_before();
-            let built = match self.requests.build(batch, part.clone(), not_before) {
+    /// Sends a load until each sample is stored, refused for good or too old.
+    fn deliver(&mut self, load: &Load) -> Result<(), Stopped> {
+        let Load { batch, ends, .. } = load;
+        let is_unsure = ends.iter().any(|(part, _)| self.unsure.contains(part));
+        let mut pieces = Pieces::new(batch, is_unsure);
+        self.has_stored = false;
+        while let Some(part) = pieces.next() {
+            let wanted = Wanted {
+                not_before: self.not_before(),
+                pieces: &pieces,
+            };
+            let built = match self.requests.build(batch, part.clone(), wanted) {
                 Ok(built) => built,
                 Err(error) => {
                     self.fail(format!("request to {}: {error}", self.shared.remote));
                     self.sleep(self.shared.options.pause)?;
-                    parts.push_front(part);
                     continue;
                 }
             };
-            let verdict = if built.sent > 0 {
-                self.send(batch)
-            } else {
-                Verdict::Stored
-            };
-            let attempt = Attempt {
-                taken: part.start..part.start + built.taken,
-                part,
-                built,
-            };
-            self.settle(verdict, batch, attempt, &mut parts)?;
+            let taken = part.start..part.start + built.taken;
+            if built.sent == 0 {
+                self.count_skipped(&built);
+                pieces.left_out(batch, &taken);
+                continue;
+            }
+            let verdict = self.send(batch);
+            let attempt = Attempt { taken, built };
+            self.settle(verdict, batch, attempt, &mut pieces)?;
+        }
+        if self.has_stored {
+            for (part, _) in ends {
+                self.unsure.remove(part);
+            }
         }
         Ok(())
     }
@@ -128,66 +144,74 @@ impl Shard {
         verdict: Verdict,
         batch: &Batch,
         attempt: Attempt,
-        parts: &mut VecDeque<Range<usize>>,
+        pieces: &mut Pieces,
     ) -> Result<(), Stopped> {
-        let sent = attempt.built.sent;
+        let Attempt { taken, built } = attempt;
         match verdict {
             Verdict::Stored => {
                 self.backoff.reset();
-                let taken = self.go_on(attempt, parts);
-                if sent > 0 {
-                    self.note_stored(batch, taken, sent);
-                }
+                self.count_skipped(&built);
+                self.note_newest(batch, taken.clone(), pieces);
+                self.note_sent(built.sent);
+                pieces.stored(&taken);
                 Ok(())
             }
             Verdict::Outcomes(outcomes) => {
-                self.go_on(attempt, parts);
-                self.settle_each(batch, &outcomes, parts)
+                self.count_skipped(&built);
+                pieces.left_out(batch, &taken);
+                self.settle_each(batch, &outcomes, pieces)
             }
-            Verdict::Split { reason } if attempt.taken.len() == 1 => {
-                let taken = self.go_on(attempt, parts);
-                self.refuse(taken.map(|at| batch.sample(at)), sent, &reason);
+            Verdict::Refused { reason } => {
+                let given_up = pieces.refused(batch, &taken, Search::Soundings);
+                self.give_up(batch, given_up, &reason);
                 Ok(())
             }
-            Verdict::Split { .. } => {
-                let Attempt { part, taken, .. } = attempt;
-                let middle = taken.start + taken.len() / 2;
-                parts.push_front(taken.end..part.end);
-                parts.push_front(middle..taken.end);
-                parts.push_front(taken.start..middle);
+            Verdict::Split { reason } => {
+                let given_up = pieces.refused(batch, &taken, Search::Halves);
+                self.give_up(batch, given_up, &reason);
                 Ok(())
             }
-            Verdict::Retry { after, reason } => {
-                parts.push_front(attempt.part);
-                self.retry(after, sent, reason)
+            Verdict::Partly { stored, reason } => {
+                self.count_skipped(&built);
+                let refused = built.sent - stored;
+                let reason = format!("{reason}; {refused} of {}, which is not said", built.sent);
+                let not_before = self.not_before();
+                let is_sent =
+                    |at: &usize| pieces.is_left(*at) && batch.sample(*at).1.timestamp >= not_before;
+                let sent: Vec<usize> = taken.clone().filter(is_sent).collect();
+                self.put_aside(batch, &sent, pieces.is_unsure(), &reason);
+                self.note_refused(refused, pieces.is_unsure(), &reason);
+                self.note_sent(stored);
+                pieces.left_out(batch, &taken);
+                Ok(())
             }
-            Verdict::Misconfigured { reason } => {
-                parts.push_front(attempt.part);
-                self.wait_for_somebody(reason)
-            }
-            Verdict::Downgrade { reason } => {
-                parts.push_front(attempt.part);
-                match self.requests.downgrade() {
-                    Ok(true) => {
-                        self.note_dialect(&reason);
-                        Ok(())
-                    }
-                    Ok(false) => self.wait_for_somebody(reason),
-                    Err(error) => self.wait_for_somebody(error.to_string()),
+            Verdict::Retry {
+                after,
+                may_be_stored,
+                reason,
+            } => {
+                if may_be_stored {
+                    pieces.unsure(&taken);
                 }
+                self.retry(after, built.sent, reason)
             }
+            Verdict::Misconfigured { reason } => self.wait_for_somebody(reason),
+            Verdict::Downgrade { reason } => match self.requests.downgrade() {
+                Ok(true) => {
+                    self.note_dialect(&reason);
+                    Ok(())
+                }
+                Ok(false) => self.wait_for_somebody(reason),
+                Err(error) => self.wait_for_somebody(error.to_string()),
+            },
         }
     }
 
-    /// Leaves what a request was made of behind, and returns it; what did not fit comes next.
-    fn go_on(&self, attempt: Attempt, parts: &mut VecDeque<Range<usize>>) -> Range<usize> {
-        let Attempt { part, taken, built } = attempt;
-        // Those that were left out are only left out once.
-        for (reason, samples) in built.skipped {
+    /// Counts what was left out of a request that is done with; otherwise it would be counted again.
+    fn count_skipped(&self, built: &Built) {
+        for &(reason, samples) in &built.skipped {
             self.shared.counters.add_unsent(reason, samples as u64);
         }
-        parts.push_front(taken.end..part.end);
-        taken
     }
 
     /// Does what outcomes of single samples say.
@@ -195,7 +219,7 @@ impl Shard {
         &mut self,
         batch: &Batch,
         outcomes: &[Outcome],
-        parts: &mut VecDeque<Range<usize>>,
+        pieces: &mut Pieces,
     ) -> Result<(), Stopped> {
         let mut again: Vec<usize> = Vec::new();
         let (mut trouble, mut somebody) = (None, None);
@@ -208,7 +232,11 @@ impl Shard {
                     self.shared.counters.note_sent(batch.sample(at).1.timestamp);
                 }
                 Outcome::Refused(reason) => {
-                    self.refuse(std::iter::once(batch.sample(at)), 1, reason);
+                    let given_up = GivenUp {
+                        places: vec![at],
+                        is_unsure: false,
+                    };
+                    self.give_up(batch, given_up, reason);
                 }
                 Outcome::Retry(reason) => {
                     again.push(at);
@@ -222,7 +250,7 @@ impl Shard {
         }
         self.note_sent(stored);
         for part in again.chunk_by(|at, next| at + 1 == *next).rev() {
-            parts.push_front(part[0]..part[part.len() - 1] + 1);
+            pieces.again(part[0]..part[part.len() - 1] + 1);
         }
         match (somebody, trouble) {
             (Some(reason), _) => self.wait_for_somebody(reason.clone()),
@@ -287,20 +315,23 @@ impl Shard {
         self.sleep(self.shared.options.pause)
     }
 
-    fn note_stored(&self, batch: &Batch, taken: Range<usize>, sent: usize) {
+    /// Notes the newest of the samples that are left of a part.
+    fn note_newest(&self, batch: &Batch, part: Range<usize>, pieces: &Pieces) {
         let newest = batch
-            .series_in(taken)
-            .flat_map(|(_, samples, _)| samples.iter().map(|sample| sample.timestamp))
+            .series_in(part)
+            .flat_map(|(_, samples, at)| samples.iter().zip(at..))
+            .filter(|(_, at)| pieces.is_left(*at))
+            .map(|(sample, _)| sample.timestamp)
             .max();
         if let Some(newest) = newest {
             self.shared.counters.note_sent(newest);
         }
-        self.note_sent(sent);
     }
 
-    fn note_sent(&self, samples: usize) {
+    fn note_sent(&mut self, samples: usize) {
         let counters = &self.shared.counters;
         if samples > 0 {
+            self.has_stored = true;
             counters.sent.fetch_add(samples as u64, Ordering::Relaxed);
             counters.note_acknowledged(self.shared.inner.options.clock.now_ms());
             counters.end_trouble();
@@ -319,27 +350,55 @@ impl Shard {
         }
     }
 
-    /// Puts samples aside that the remote will never take.
-    fn refuse<'b>(
-        &mut self,
-        samples: impl Iterator<Item = (&'b Arc<Prepared>, Sample)>,
-        count: usize,
-        reason: &str,
-    ) {
-        self.backoff.reset();
+    /// Gives samples up that the remote will never take.
+    fn give_up(&mut self, batch: &Batch, given_up: GivenUp, reason: &str) {
+        let GivenUp {
+            mut places,
+            is_unsure,
+        } = given_up;
         let not_before = self.not_before();
-        let kept = samples
-            .filter(|(_, sample)| sample.timestamp >= not_before)
-            .map(|(series, sample)| (&**series, sample));
-        if let Err(error) = self.shared.dead_letters.put(kept, reason) {
-            self.fail_refused(&error);
-        }
+        let all = places.len();
+        places.retain(|at| batch.sample(*at).1.timestamp >= not_before);
+        let too_old = all - places.len();
         self.shared
             .counters
-            .add_unsent(UnsentReason::Refused, count as u64);
+            .add_unsent(UnsentReason::TooOld, too_old as u64);
+        if !places.is_empty() {
+            self.put_aside(batch, &places, is_unsure, reason);
+            self.note_refused(places.len(), is_unsure, reason);
+        }
+    }
+
+    /// Keeps samples in the dead-letter file.
+    fn put_aside(&self, batch: &Batch, places: &[usize], is_unsure: bool, reason: &str) {
+        let samples = places.iter().map(|at| {
+            let (series, sample) = batch.sample(*at);
+            (&**series, sample)
+        });
+        let put = if is_unsure {
+            let reason = format!("refused after an attempt without an answer: {reason}");
+            self.shared.dead_letters.put(samples, &reason)
+        } else {
+            self.shared.dead_letters.put(samples, reason)
+        };
+        if let Err(error) = put {
+            self.fail_refused(&error);
+        }
+    }
+
+    fn note_refused(&mut self, samples: usize, is_unsure: bool, reason: &str) {
+        self.backoff.reset();
+        let samples = samples as u64;
+        let counters = &self.shared.counters;
+        if is_unsure {
+            // Nobody has to look: this is what restarts and broken connections bring with them.
+            counters.add_unsent(UnsentReason::Unconfirmed, samples);
+            return;
+        }
+        counters.add_unsent(UnsentReason::Refused, samples);
         self.shared.inner.emit(&Event::RemoteRefused {
             remote: self.shared.remote.clone(),
-            samples: count as u64,
+            samples,
             reason: reason.to_owned(),
         });
     }

@@ -1,6 +1,6 @@
 //! What is known of a sender.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -64,6 +64,8 @@ pub(in crate::db) struct Counters {
     pub(super) failing: Mutex<Option<String>>,
     /// Set if it takes somebody to look.
     pub(super) paused: Mutex<Option<String>>,
+    /// Whether something may have been stored by a request that nothing is known of: one of an earlier process or sender.
+    is_unsure: AtomicBool,
 }
 
 /// The largest timestamp noted so far.
@@ -103,8 +105,19 @@ impl Counters {
         self.last_acknowledged.note(now_ms);
     }
 
-    /// Notes that a sender begins.
+    /// Notes that what is sent next may have been sent before.
+    pub(in crate::db) fn note_unsure(&self) {
+        self.is_unsure.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether that was noted since the last sender began.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.is_unsure.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a sender begins, whose shards know what is unsure.
     pub(super) fn begin(&self, options: &SenderOptions) {
+        self.is_unsure.store(false, Ordering::Relaxed);
         self.shards.store(options.shards as u64, Ordering::Relaxed);
         *self.dialect.lock() = options.protocol.dialect();
     }

@@ -145,6 +145,10 @@ impl Inner {
             };
             self.add_remote(entry.name, remembered)?;
         }
+        #[cfg(feature = "remote-write")]
+        for remote in self.remotes.all() {
+            remote.counters.note_unsure();
+        }
         Ok(())
     }
 

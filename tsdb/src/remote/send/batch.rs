@@ -116,10 +116,7 @@ impl Batch {
         &self,
         part: Range<usize>,
     ) -> impl Iterator<Item = (&Arc<Prepared>, &[Sample], usize)> {
-        let first = self
-            .starts
-            .partition_point(|start| *start as usize <= part.start)
-            .saturating_sub(1);
+        let first = self.series_at(part.start);
         self.series[first..]
             .iter()
             .zip(self.starts[first..].windows(2))
@@ -135,11 +132,18 @@ impl Batch {
 
     /// Returns the series and the sample at a place.
     pub(crate) fn sample(&self, at: usize) -> (&Arc<Prepared>, Sample) {
-        let series = self
-            .starts
-            .partition_point(|start| *start as usize <= at)
-            .saturating_sub(1);
-        (&self.series[series], self.samples[at])
+        (&self.series[self.series_at(at)], self.samples[at])
+    }
+
+    /// Returns the place of the first sample of the series at a place.
+    pub(crate) fn start_of_series(&self, at: usize) -> usize {
+        self.starts[self.series_at(at)] as usize
+    }
+
+    /// Returns the number of the series at a place.
+    fn series_at(&self, at: usize) -> usize {
+        let behind = self.starts.partition_point(|start| *start as usize <= at);
+        behind.saturating_sub(1)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::UnsentReason;
 use super::batch::Batch;
 use super::options::{OpenTsdbOptions, Protocol, SenderOptions};
+use super::pieces::Pieces;
 use super::prepare::{Form, Prepared};
 use super::verdict::{Outcome, Sent, Verdict, reason};
 use crate::remote::opentsdb::{
@@ -28,6 +29,8 @@ pub(crate) struct RequestBuilder {
     /// Places in the batch of the samples in the request, if they are not all of a part.
     sent: Vec<usize>,
     sent_count: usize,
+    /// Whether there is a series with more than one sample in the request.
+    has_runs: bool,
     is_confirmed: bool,
 }
 
@@ -52,10 +55,19 @@ struct Points {
     timestamps: Vec<i64>,
 }
 
+/// Which samples go into a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// None that are older.
+    pub(crate) not_before: Timestamp,
+    /// Those that are left.
+    pub(crate) pieces: &'a Pieces,
+}
+
 /// What a request was made of.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Built {
-    /// Samples of the part that are in it or skipped; those behind did not fit.
+    /// Samples of the part that are in it, skipped or settled; those behind did not fit.
     pub(crate) taken: usize,
     /// Samples in it.
     pub(crate) sent: usize,
@@ -80,11 +92,12 @@ impl RequestBuilder {
             body: Vec::new(),
             sent: Vec::new(),
             sent_count: 0,
+            has_runs: false,
             is_confirmed: false,
         })
     }
 
-    /// Builds the request of as much of a part as one takes, leaving out what is older than `not_before`.
+    /// Builds the request of as much as one takes of what is wanted of a part.
     ///
     /// # Errors
     ///
@@ -93,19 +106,20 @@ impl RequestBuilder {
         &mut self,
         batch: &Batch,
         part: Range<usize>,
-        not_before: Timestamp,
+        wanted: Wanted<'_>,
     ) -> Result<Built, WireError> {
         let mut built = Built::default();
+        self.has_runs = false;
         self.sent.clear();
         self.body.clear();
         match &mut self.dialect {
             Dialect::Points(points) => {
-                points.fill(batch, part, not_before, &mut built, &mut self.sent);
+                points.fill(batch, part, wanted, &mut built, &mut self.sent);
                 self.body = points.body.finish().unwrap_or_default();
             }
             Dialect::Write(encoder, compressor) => {
                 encoder.clear();
-                encoder.fill(batch, part, self.batch_bytes, not_before, &mut built);
+                self.has_runs = encoder.fill(batch, part, self.batch_bytes, wanted, &mut built);
                 let body = compressor.compress(encoder.message())?;
                 self.body.extend_from_slice(body);
             }
@@ -171,12 +185,13 @@ impl RequestBuilder {
                     message: encoder.kind(),
                     compression: compressor.compression(),
                     samples: self.sent_count,
+                    has_runs: self.has_runs,
                     is_confirmed: self.is_confirmed,
                 };
                 Verdict::of_write(response, sent, now_ms)
             }
         };
-        self.is_confirmed |= verdict == Verdict::Stored;
+        self.is_confirmed |= matches!(verdict, Verdict::Stored | Verdict::Partly { .. });
         verdict
     }
 
@@ -261,32 +276,46 @@ impl Encoder {
         }
     }
 
-    /// Pushes series until the part ends or the message is full.
+    /// Pushes series until the part ends or the message is full. Answers whether one has more than one sample.
     fn fill(
         &mut self,
         batch: &Batch,
         part: Range<usize>,
         bytes_max: usize,
-        not_before: Timestamp,
+        wanted: Wanted<'_>,
         built: &mut Built,
-    ) {
+    ) -> bool {
+        let Wanted { not_before, pieces } = wanted;
         let is_recent = |sample: &Sample| sample.timestamp >= not_before;
-        let mut recent = Vec::new();
-        for (series, samples, _) in batch.series_in(part) {
-            let wanted = if samples.iter().all(is_recent) {
+        let are_whole = pieces.are_whole();
+        let mut chosen = Vec::new();
+        let (mut too_old, mut has_runs) = (0, false);
+        for (series, samples, at) in batch.series_in(part) {
+            let wanted = if are_whole && samples.iter().all(is_recent) {
                 samples
             } else {
-                recent.clear();
-                recent.extend(samples.iter().copied().filter(is_recent));
-                &recent
+                chosen.clear();
+                for (sample, at) in samples.iter().zip(at..) {
+                    if !pieces.is_left(at) {
+                        continue;
+                    }
+                    if is_recent(sample) {
+                        chosen.push(*sample);
+                    } else {
+                        too_old += 1;
+                    }
+                }
+                &chosen
             };
             built.taken += samples.len();
             built.sent += wanted.len();
+            has_runs |= wanted.len() > 1;
             if !wanted.is_empty() && self.push(series, wanted) >= bytes_max {
                 break;
             }
         }
-        built.skip(UnsentReason::TooOld, built.taken - built.sent);
+        built.skip(UnsentReason::TooOld, too_old);
+        has_runs
     }
 }
 
@@ -316,7 +345,7 @@ impl Points {
         &mut self,
         batch: &Batch,
         part: Range<usize>,
-        not_before: Timestamp,
+        wanted: Wanted<'_>,
         built: &mut Built,
         sent: &mut Vec<usize>,
     ) {
@@ -329,7 +358,7 @@ impl Points {
                 continue;
             };
             for (index, sample) in samples.iter().enumerate() {
-                if sample.timestamp < not_before {
+                if sample.timestamp < wanted.not_before {
                     too_old += 1;
                     built.taken += 1;
                     continue;

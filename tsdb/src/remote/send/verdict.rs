@@ -18,11 +18,25 @@ pub(crate) enum Verdict {
     Retry {
         /// How long the server wants to be left alone.
         after: Option<Duration>,
+        /// Whether the remote may have stored some or all of it.
+        may_be_stored: bool,
         /// What happened.
         reason: String,
     },
-    /// Something in it is refused, or it is too long: halves will tell.
+    /// Something in it is refused, perhaps all of it, and nothing is stored.
+    Refused {
+        /// What the remote said.
+        reason: String,
+    },
+    /// Little of it is refused, or it is too long: halves will tell.
     Split {
+        /// What the remote said.
+        reason: String,
+    },
+    /// Some of it is stored, the rest refused for good. It is not said which.
+    Partly {
+        /// How many samples are stored.
+        stored: usize,
         /// What the remote said.
         reason: String,
     },
@@ -56,6 +70,8 @@ pub(super) struct Sent {
     pub(super) message: Message,
     pub(super) compression: Compression,
     pub(super) samples: usize,
+    /// Whether there is a series with more than one of them.
+    pub(super) has_runs: bool,
     /// Whether this remote has ever stored a request of this message and compression.
     pub(super) is_confirmed: bool,
 }
@@ -67,6 +83,7 @@ impl Verdict {
         match error {
             TransportError::Timeout(_) | TransportError::Connection(_) => Self::Retry {
                 after: None,
+                may_be_stored: true,
                 reason,
             },
             TransportError::Invalid(_) => Self::Misconfigured { reason },
@@ -96,15 +113,27 @@ impl Verdict {
                 }
                 (Message::V2, Some(_)) => Self::Split { reason },
             },
-            400 => match written {
-                None if is_new && can_downgrade => Self::Downgrade { reason },
-                // Also if it has written none: it may take all of a request or nothing.
-                Some(_) | None => Self::Split { reason },
-            },
+            400 if written.is_none() && is_new && can_downgrade => Self::Downgrade { reason },
+            400 | 409 | 422 => Self::of_refusal(written, sent, reason),
+            413 => Self::Split { reason },
             415 if can_downgrade => Self::Downgrade { reason },
-            409 | 413 | 422 => Self::Split { reason },
             status => Self::of_status(status, response, now_ms, reason),
         }
+    }
+
+    /// Reads what a refusal says about the samples.
+    fn of_refusal(written: Option<Written>, sent: Sent, reason: String) -> Self {
+        let stored = written.map_or(0, |written| written.samples);
+        let stored = usize::try_from(stored).unwrap_or(usize::MAX);
+        // It may take all of a request or nothing.
+        if stored == 0 || stored >= sent.samples {
+            return Self::Refused { reason };
+        }
+        // What is stored is taken again if it is the newest of its series, and only then.
+        if !sent.has_runs && sent.samples - stored <= FOUND_MAX {
+            return Self::Split { reason };
+        }
+        Self::Partly { stored, reason }
     }
 
     /// Reads an answer that is about the request, not about what is in it.
@@ -121,6 +150,7 @@ impl Verdict {
                 after: response
                     .header("retry-after")
                     .and_then(|value| retry_after(value, now_ms)),
+                may_be_stored: status >= 500,
                 reason,
             },
             _ => Self::Misconfigured { reason },
@@ -136,6 +166,9 @@ pub(super) fn reason(response: &Response) -> String {
     format!("{} {text}", response.status).trim_end().to_owned()
 }
 
+/// Samples of a request that are looked for one by one, at most, if the others are stored.
+const FOUND_MAX: usize = 16;
+
 /// Letters of an answer that are kept.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -148,6 +181,7 @@ mod tests {
         message: Message::V1,
         compression: Compression::Snappy,
         samples: 10,
+        has_runs: false,
         is_confirmed: true,
     };
     const V2: Sent = Sent {
@@ -176,9 +210,10 @@ mod tests {
     fn statuses_fall_into_their_classes() {
         for sent in [V1, V2] {
             for status in [500, 502, 503, 504, 599, 429, 408, 425] {
+                let may_be_stored = status >= 500;
                 assert_eq!(
                     verdict(status, &[], sent),
-                    "Retry { after: None, reason: R }"
+                    format!("Retry {{ after: None, may_be_stored: {may_be_stored}, reason: R }}")
                 );
             }
             for status in [
@@ -186,15 +221,16 @@ mod tests {
             ] {
                 assert_eq!(verdict(status, &[], sent), "Misconfigured { reason: R }");
             }
-            for status in [400, 409, 413, 422] {
-                assert_eq!(verdict(status, &[], sent), "Split { reason: R }");
+            for status in [400, 409, 422] {
+                assert_eq!(verdict(status, &[], sent), "Refused { reason: R }");
             }
+            assert_eq!(verdict(413, &[], sent), "Split { reason: R }");
         }
         assert_eq!(verdict(204, &[], V1), "Stored");
         assert_eq!(verdict(415, &[], V1), "Misconfigured { reason: R }");
         assert_eq!(
             verdict(503, &[("retry-after", "7")], V1),
-            "Retry { after: Some(7s), reason: R }"
+            "Retry { after: Some(7s), may_be_stored: true, reason: R }"
         );
     }
 
@@ -204,9 +240,35 @@ mod tests {
         assert_eq!(verdict(204, &written("10"), V2), "Stored");
         assert_eq!(verdict(204, &written("9"), V2), "Split { reason: R }");
         assert_eq!(verdict(400, &written("9"), V2), "Split { reason: R }");
-        assert_eq!(verdict(400, &written("0"), V2), "Split { reason: R }");
+        assert_eq!(verdict(400, &written("0"), V2), "Refused { reason: R }");
+        assert_eq!(verdict(400, &written("10"), V2), "Refused { reason: R }");
         assert_eq!(verdict(204, &[], V2), "Downgrade { reason: R }");
         assert_eq!(verdict(415, &[], V2), "Downgrade { reason: R }");
+    }
+
+    /// Sent again, a sample that is stored would be refused if there is a newer one of its series.
+    #[test]
+    fn what_is_written_of_runs_or_of_much_that_is_bad_is_final() {
+        let written = |count| [(SAMPLES_WRITTEN_HEADER, count)];
+        let runs = Sent {
+            has_runs: true,
+            ..V2
+        };
+        let partly = "Partly { stored: 9, reason: R }";
+        assert_eq!(verdict(400, &written("9"), runs), partly);
+        assert_eq!(verdict(400, &written("0"), runs), "Refused { reason: R }");
+        let many = Sent {
+            samples: 9 + FOUND_MAX + 1,
+            ..V2
+        };
+        assert_eq!(verdict(400, &written("9"), many), partly);
+        assert_eq!(verdict(400, &written("10"), many), "Split { reason: R }");
+        // 1.0 has no such header.
+        let old = Sent {
+            has_runs: true,
+            ..V1
+        };
+        assert_eq!(verdict(400, &written("9"), old), "Refused { reason: R }");
     }
 
     #[test]
@@ -222,6 +284,6 @@ mod tests {
             compression: Compression::Snappy,
             ..zstd
         };
-        assert_eq!(verdict(400, &[], plain), "Split { reason: R }");
+        assert_eq!(verdict(400, &[], plain), "Refused { reason: R }");
     }
 }

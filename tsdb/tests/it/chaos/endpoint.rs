@@ -121,6 +121,7 @@ impl Transport for Line {
         let act = (state.kind.act)(&mut Ask {
             received: &received,
             draw: &mut state.draw,
+            got: &state.got,
             now_ms: state.clock.now_ms(),
             is_mended: state.is_mended,
         });

@@ -3,7 +3,9 @@
 use tsdb::remote::transport::{Response, TransportError};
 use tsdb::remote::wire::{Message, SAMPLES_WRITTEN_HEADER};
 
+use super::endpoint::Got;
 use crate::sender::{Answer, Received, status, stored};
+use crate::strict;
 use crate::support::Draw;
 
 /// A way to misbehave.
@@ -17,6 +19,8 @@ pub struct Kind {
 pub struct Ask<'a> {
     pub received: &'a Received,
     pub draw: &'a mut Draw,
+    /// What it has.
+    pub got: &'a Got,
     pub now_ms: i64,
     /// Whether what passes has passed.
     pub is_mended: bool,
@@ -73,6 +77,19 @@ impl Ask<'_> {
         Act {
             stored,
             answer: response(code, headers),
+        }
+    }
+
+    /// Takes nothing that is older than the newest of its series, and does not answer two times of three until it is mended.
+    fn strict(&mut self, refuses_poison: bool) -> Act {
+        let newest = |name: &str| self.got.get(name).and_then(|all| all.iter().copied().max());
+        let is_bad = |name: &str, timestamp| refuses_poison && is_poison(name, timestamp);
+        let taken = strict::taken(&self.received.samples, newest, is_bad);
+        let (stored, answer) = strict::answer(self.received, taken);
+        let answers = self.is_mended || self.draw.below(3) == 0;
+        Act {
+            stored,
+            answer: if answers { answer } else { timeout() },
         }
     }
 
@@ -156,6 +173,8 @@ pub const KINDS: &[Kind] = kinds! {
     "409 for some samples" |ask| ask.refuse_poison(409, false);
     "400 and stores the others" |ask| ask.refuse_poison(400, ask.received.message == Message::V2);
     "200 and stores the others" |ask| ask.refuse_poison(if ask.received.message == Message::V2 { 200 } else { 422 }, ask.received.message == Message::V2);
+    "is strict, and loses answers" |ask| ask.strict(false);
+    "is strict for some samples, and loses answers" |ask| ask.strict(true);
     "413 for what is large" |ask| {
         if ask.len() > 7 { Act { stored: Vec::new(), answer: status(413) } } else { good(ask.received) }
     };
@@ -193,6 +212,11 @@ fn everything(ask: &mut Ask<'_>) -> Act {
         .filter(|kind| !["everything", "400 for 2.0"].contains(&kind.name))
         .collect();
     (one_of(ask.draw, &all).act)(ask)
+}
+
+/// Whether receivers of a kind refuse what is older than the newest of its series.
+pub fn is_strict(kind: &Kind) -> bool {
+    kind.name.contains("strict") || kind.name == "everything"
 }
 
 /// Whether receivers of a kind take poison.
