@@ -6,12 +6,14 @@
 //! cargo run --release --example spool --features remote-write
 //! ```
 //!
-//! Without an address a second database in this very process receives. With `--dir DIR` the database stays there.
+//! Without an address a second database in this very process receives. With `--dir DIR` the database stays there. With
+//! `--lose N` every Nth answer is lost, as behind a proxy that gives up too soon, and what the remote has is sent again.
 
 #![expect(clippy::print_stdout, reason = "it is a program for a terminal")]
 
 #[path = "../quickstart/corpus.rs"]
 mod corpus;
+mod losing;
 mod receiver;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,11 +26,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tsdb::remote::transport::{Credentials, HttpTransport};
+use tsdb::remote::transport::{Credentials, HttpTransport, Transport};
 use tsdb::remote::{Protocol, SenderOptions};
 use tsdb::{Clock, Db, Event, ManualClock, Options, SeriesRef, SpoolStart};
 
 use corpus::Recording;
+use losing::Losing;
 use receiver::Receiver;
 
 /// How long the remote may take for everything.
@@ -39,6 +42,7 @@ struct Arguments {
     address: Option<String>,
     protocol: Protocol,
     dir: Option<PathBuf>,
+    lose: Option<usize>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -68,7 +72,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         (None, Some(receiver)) => receiver.address(),
         (None, None) => return Err("nobody to send to".into()),
     };
-    let transport = Arc::new(HttpTransport::new(&address, &Credentials::None)?);
+    let transport = HttpTransport::new(&address, &Credentials::None)?;
+    let transport: Arc<dyn Transport> = match arguments.lose {
+        Some(every) => Arc::new(Losing::new(transport, every)),
+        None => Arc::new(transport),
+    };
     let options = SenderOptions {
         protocol: arguments.protocol,
         ..SenderOptions::default()
@@ -150,6 +158,7 @@ impl Arguments {
             address: None,
             protocol: Protocol::RemoteWrite2,
             dir: None,
+            lose: None,
         };
         let mut words = env::args().skip(1);
         while let Some(word) = words.next() {
@@ -163,6 +172,10 @@ impl Arguments {
                     }
                 }
                 "--dir" => parsed.dir = Some(words.next().ok_or("--dir DIR")?.into()),
+                "--lose" => {
+                    let every = words.next().and_then(|every| every.parse().ok());
+                    parsed.lose = Some(every.filter(|every| *every > 0).ok_or("--lose N")?);
+                }
                 _ if word.starts_with("http") => parsed.address = Some(word),
                 _ => return Err(format!("{word}: not understood").into()),
             }
