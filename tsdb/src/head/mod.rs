@@ -21,6 +21,7 @@ mod flushed;
 mod group;
 mod layout;
 mod lone;
+mod open_rows;
 mod pages;
 mod piece_files;
 mod publish;
@@ -486,10 +487,14 @@ impl Head {
         if !state.is_due(self.config.range_ms) {
             return false;
         }
-        let newest = state.open.rows.last().map_or(i64::MAX, |row| row.timestamp);
+        let newest = state
+            .open
+            .rows()
+            .last()
+            .map_or(i64::MAX, |row| row.timestamp);
         let oldest = state
             .open
-            .rows
+            .rows()
             .first()
             .map_or(i64::MAX, |row| row.timestamp);
         let spans_ranges =
