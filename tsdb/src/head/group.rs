@@ -13,6 +13,7 @@ use crate::row::{RowState, RowView};
 use crate::time::{TimeRange, Timestamp};
 
 use super::layout::Layout;
+use super::memory::OVERHEAD_BYTES;
 use super::open_rows::OpenRows;
 use super::piece_files::{Piece, PieceFiles};
 
@@ -398,13 +399,19 @@ impl GroupState {
     pub(crate) fn memory_bytes(&self) -> usize {
         let state =
             self.state.integers.capacity() * size_of::<i64>() + self.state.scales.capacity();
-        let pieces = self.pieces.len() * (size_of::<Piece>() + size_of::<usize>() + 16);
+        let pieces = self.pieces.iter().map(|piece| piece.memory_bytes());
+        let pieces = pieces.sum::<usize>() + self.pieces.capacity() * size_of::<Arc<Piece>>();
+        let absentees = self.absentees.len() * 2 * size_of::<(u16, Timestamp)>();
+        let waiting = self.waiting.iter();
+        let waiting = waiting.map(|row| row.row.capacity() + size_of::<WaitingRow>());
         size_of::<Group>()
+            + OVERHEAD_BYTES
             + state
             + pieces
+            + absentees
+            + waiting.sum::<usize>()
             + self.open.memory_bytes()
             + self.layout.memory_bytes()
-            + self.absentees.len() * 16
     }
 }
 

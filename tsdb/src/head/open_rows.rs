@@ -9,6 +9,8 @@ use std::sync::Arc;
 use crate::row::RowView;
 use crate::time::Timestamp;
 
+use super::memory::OVERHEAD_BYTES;
+
 /// Rows for which a block has room, as long as the one it is made for, and a quarter: the next ones may be longer.
 const BLOCK_ROWS: usize = 4;
 
@@ -138,7 +140,9 @@ impl OpenRows {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(Vec::capacity).sum();
-        self.rows.capacity() * size_of::<OpenRow>()
+        size_of::<Self>()
+            + OVERHEAD_BYTES
+            + self.rows.capacity() * size_of::<OpenRow>()
             + self.blocks.capacity() * size_of::<Vec<u8>>()
             + blocks
     }
@@ -149,6 +153,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    type PlainRows = Vec<(Timestamp, Vec<u8>)>;
 
     fn content(open: &OpenRows) -> Vec<(Timestamp, &[u8])> {
         (0..open.len())
@@ -178,8 +184,8 @@ mod tests {
         #[test]
         fn rows_are_those_of_a_list(steps in prop::collection::vec(step(), 1..80)) {
             let mut open = Arc::new(OpenRows::new(1));
-            let mut plain: Vec<(Timestamp, Vec<u8>)> = Vec::new();
-            let mut reader: Option<(Arc<OpenRows>, Vec<(Timestamp, Vec<u8>)>)> = None;
+            let mut plain = PlainRows::new();
+            let mut reader: Option<(Arc<OpenRows>, PlainRows)> = None;
             for (at, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Push(len) => {
