@@ -246,6 +246,11 @@ impl Walk {
         }
     }
 
+    /// Returns the bytes of memory behind it.
+    pub fn memory_bytes(&self) -> usize {
+        self.state.capacity() * size_of::<i32>()
+    }
+
     /// Writes the values of a scrape, one for each series. Scrapes are asked for in order, each once.
     pub fn scrape(&mut self, scrape: u64, out: &mut [f64]) {
         match self.values {

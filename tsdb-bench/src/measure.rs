@@ -52,6 +52,11 @@ pub fn resident_kb() -> Result<u64> {
     status("VmRSS:")
 }
 
+/// Returns the part of the resident memory that is no file, in KiB: what was allocated, and stacks.
+pub fn anonymous_kb() -> Result<u64> {
+    status("RssAnon:")
+}
+
 /// Returns the peak of the resident memory in KiB, since the start or [`reset_peak`].
 pub fn peak_kb() -> Result<u64> {
     status("VmHWM:")
@@ -193,7 +198,8 @@ mod tests {
 
     #[test]
     fn memory_is_read() {
-        assert!(resident_kb().unwrap() > 0);
+        assert!(anonymous_kb().unwrap() > 0);
+        assert!(resident_kb().unwrap() > anonymous_kb().unwrap());
         assert!(peak_kb().unwrap() >= resident_kb().unwrap() / 2);
     }
 }

@@ -75,6 +75,12 @@ impl Block {
         })
     }
 
+    /// Returns the bytes of memory it takes beside what is mapped.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let tombstones = self.tombstones.read();
+        size_of::<Self>() + self.index.memory_bytes() + tombstones.memory_bytes()
+    }
+
     pub(crate) fn meta(&self) -> &BlockMeta {
         &self.meta
     }

@@ -351,12 +351,14 @@ pub(super) fn visit(stats: &Stats, visit: &mut dyn FnMut(Metric<'_>)) {
         ("slots", memory.slot_bytes),
         ("groups", memory.group_bytes),
         ("lone", memory.lone_bytes),
+        ("log", memory.log_bytes),
+        ("blocks", memory.block_bytes),
     ];
     for (part, bytes) in parts {
         one(
             "tsdb_used_bytes",
             Gauge,
-            "Memory the head accounts for.",
+            "Memory that is accounted for.",
             Some(("part", part)),
             bytes as f64,
         );

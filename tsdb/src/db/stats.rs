@@ -26,18 +26,40 @@ pub enum Mode {
     },
 }
 
-/// Bytes of memory the head accounts for.
+/// Bytes of memory a database accounts for.
+///
+/// Capacities count, not what is in them, and what the allocator adds where allocations are small and many. Together that is
+/// what the database has from the allocator, within a tenth. A process has more resident: its own, what the allocator keeps in
+/// holes and in reserve, stacks, the program's text, what appenders and answers hold while they live, and those pages of
+/// mapped files that were read, which the operating system takes back when it needs them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Labels, postings and the tables that find series by them.
+    /// Of the head: labels, postings and the tables that find series by them.
     pub index_bytes: u64,
-    /// Where each series is.
+    /// Of the head: where each series is, what is deleted of it, and which the series store does not have yet.
     pub slot_bytes: u64,
-    /// State, open rows and piece directories of groups.
+    /// Of the head: layout, state, open rows and piece directories of groups.
     pub group_bytes: u64,
-    /// Chunks of samples that are in no row.
+    /// Of the head: chunks of samples that are in no row.
     pub lone_bytes: u64,
+    /// Copies of frames that the log keeps until a sync has covered them.
+    pub log_bytes: u64,
+    /// What open blocks have in memory to find their way in what is mapped.
+    pub block_bytes: u64,
+}
+
+impl MemoryStats {
+    /// Returns the bytes of the head: what [`Options::memory_limit`](super::Options::memory_limit) is compared with, and
+    /// what a flush makes less.
+    pub fn head_bytes(&self) -> u64 {
+        self.index_bytes + self.slot_bytes + self.group_bytes + self.lone_bytes
+    }
+
+    /// Returns the bytes of all parts.
+    pub fn total_bytes(&self) -> u64 {
+        self.head_bytes() + self.log_bytes + self.block_bytes
+    }
 }
 
 /// What one block is.
@@ -88,7 +110,7 @@ pub struct Stats {
     pub head_boundary: i64,
     /// Appenders that are open.
     pub open_appenders: u64,
-    /// Memory the head accounts for.
+    /// Memory that is accounted for.
     pub memory: MemoryStats,
     /// Commits with samples.
     pub commits: u64,
@@ -158,8 +180,9 @@ impl Inner {
         let (head, counters) = (&self.head, &self.counters);
         let wal = self.wal.as_ref();
         let log = wal.map(|wal| wal.stats()).unwrap_or_default();
-        let [index_bytes, slot_bytes, group_bytes, lone_bytes] =
-            head.memory_by_part().map(|bytes| bytes as u64);
+        let memory = head.memory();
+        let view = self.views.current();
+        let block_bytes: usize = view.blocks().iter().map(|block| block.memory_bytes()).sum();
         let damaged_units = get(&counters.damaged_units);
         let mode = match (self.read_only_reason(), damaged_units) {
             (Some(reason), _) => Mode::ReadOnly { reason },
@@ -177,10 +200,12 @@ impl Inner {
             head_boundary: head.boundary(),
             open_appenders: head.open_appenders.load(Ordering::Relaxed) as u64,
             memory: MemoryStats {
-                index_bytes,
-                slot_bytes,
-                group_bytes,
-                lone_bytes,
+                index_bytes: memory.index as u64,
+                slot_bytes: memory.slots as u64,
+                group_bytes: memory.groups as u64,
+                lone_bytes: memory.lone as u64,
+                log_bytes: wal.map_or(0, |wal| wal.memory_bytes()) as u64,
+                block_bytes: block_bytes as u64,
             },
             commits: get(&counters.commits),
             samples_in_rows: get(&counters.samples_in_rows),
@@ -216,11 +241,7 @@ impl Inner {
             quarantined: get(&counters.quarantined),
             replayed_samples: get(&counters.replayed_samples),
             replay_ms: get(&counters.replay_ms),
-            blocks: self
-                .views
-                .current()
-                .blocks()
-                .iter()
+            blocks: (view.blocks().iter())
                 .map(|block| block_stats(block))
                 .collect(),
         }

@@ -376,7 +376,7 @@ impl Head {
             let mut state = group.state.write();
             if state
                 .open
-                .rows
+                .rows()
                 .first()
                 .is_some_and(|row| row.sequence <= sequence)
             {

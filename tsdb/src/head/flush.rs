@@ -168,7 +168,7 @@ impl FlushView {
         };
         let (pieces, has_open_rows) = {
             let state = group.state.read();
-            let is_open = (state.open.rows.iter())
+            let is_open = (state.open.rows().iter())
                 .any(|row| row.sequence <= self.sequence && self.range.contains(row.timestamp));
             (Arc::clone(&state.pieces), is_open)
         };

@@ -13,6 +13,8 @@ use crate::row::{RowState, RowView};
 use crate::time::{TimeRange, Timestamp};
 
 use super::layout::Layout;
+use super::memory::OVERHEAD_BYTES;
+use super::open_rows::OpenRows;
 use super::piece_files::{Piece, PieceFiles};
 
 /// Rows after which a group is sealed. 32 rows cost 57 bytes a series while they are open; 64 cost half as much again
@@ -69,65 +71,12 @@ pub(crate) struct GroupState {
     waiting: Vec<WaitingRow>,
 }
 
-/// Rows of one layout and one block range.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct OpenRows {
-    pub(crate) rows: Vec<OpenRow>,
-    bytes: Vec<u8>,
-    width: usize,
-}
-
-/// One open row.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OpenRow {
-    pub(crate) timestamp: Timestamp,
-    pub(crate) sequence: u64,
-    offset: u32,
-}
-
 #[derive(Debug)]
 struct WaitingRow {
     sequence: u64,
     timestamp_delta: i64,
     chain: u16,
     row: Vec<u8>,
-}
-
-impl OpenRows {
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Returns a row. The bytes were checked when they came in.
-    pub(crate) fn view(&self, index: usize) -> RowView<'_> {
-        let start = self.rows[index].offset as usize;
-        let end = self
-            .rows
-            .get(index + 1)
-            .map_or(self.bytes.len(), |next| next.offset as usize);
-        RowView::split(&self.bytes[start..end], self.width)
-            .expect("rows are parsed before they are kept")
-    }
-
-    fn push(&mut self, timestamp: Timestamp, sequence: u64, row: &[u8]) {
-        if self.rows.len() == self.rows.capacity() {
-            self.rows.reserve_exact(8);
-        }
-        // Doubling would leave half of the open bytes of all groups unused.
-        if self.bytes.capacity() - self.bytes.len() < row.len() {
-            self.bytes.reserve_exact(row.len() * 4);
-        }
-        self.rows.push(OpenRow {
-            timestamp,
-            sequence,
-            offset: self.bytes.len() as u32,
-        });
-        self.bytes.extend_from_slice(row);
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<OpenRow>() + self.bytes.capacity()
-    }
 }
 
 /// A row does not fit the state that is there.
@@ -159,10 +108,7 @@ impl GroupState {
             chain: 0,
             segment: 0,
             absentees: BTreeMap::new(),
-            open: Arc::new(OpenRows {
-                width: n,
-                ..OpenRows::default()
-            }),
+            open: Arc::new(OpenRows::new(n)),
             pieces: Arc::new(Vec::new()),
             sealed_through: 0,
             thin_rows: 0,
@@ -293,10 +239,7 @@ impl GroupState {
     }
 
     fn set_layout(&mut self, layout: Arc<Layout>) {
-        self.open = Arc::new(OpenRows {
-            width: layout.len(),
-            ..OpenRows::default()
-        });
+        OpenRows::restart(&mut self.open, layout.len());
         self.layout = layout;
     }
 
@@ -413,12 +356,12 @@ impl GroupState {
 
     /// Tells whether it is time to seal.
     pub(crate) fn is_due(&self, range_ms: i64) -> bool {
-        let rows = &self.open.rows;
+        let rows = self.open.rows();
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
             return false;
         };
         rows.len() >= ROWS_SEALED
-            || self.open.bytes.len() > OPEN_BYTES_PER_SERIES * self.layout.len() + 4096
+            || self.open.size_bytes() > OPEN_BYTES_PER_SERIES * self.layout.len() + 4096
             || !TimeRange::aligned(first.timestamp, range_ms).contains(last.timestamp)
     }
 
@@ -434,63 +377,41 @@ impl GroupState {
         sealer: &mut Sealer,
     ) -> Result<()> {
         let range_of = |timestamp| TimeRange::aligned(timestamp, range_ms);
-        while let Some(first) = self.open.rows.first().copied() {
+        while let Some(first) = self.open.rows().first().copied() {
             let range = range_of(first.timestamp);
             if keep_from != i64::MAX && range.contains(keep_from) {
                 break;
             }
             let end = self
                 .open
-                .rows
+                .rows()
                 .partition_point(|row| range.contains(row.timestamp))
                 .min(PIECE_ROWS_MAX);
             sealer.encode(group, self, end);
             let piece = files.append(range, &sealer.bytes, &self.layout)?;
             self.sealed_through = self.sealed_through.max(piece.header.last_sequence);
             self.insert_piece(piece);
-            self.drop_rows(end);
+            OpenRows::drop_first(&mut self.open, end);
         }
         Ok(())
-    }
-
-    fn drop_rows(&mut self, count: usize) {
-        let hint = self.open.bytes.len();
-        let mut open = OpenRows {
-            width: self.layout.len(),
-            ..OpenRows::default()
-        };
-        if count < self.open.len() {
-            for index in count..self.open.len() {
-                let row = self.open.rows[index];
-                let end = self
-                    .open
-                    .rows
-                    .get(index + 1)
-                    .map_or(self.open.bytes.len(), |next| next.offset as usize);
-                open.push(
-                    row.timestamp,
-                    row.sequence,
-                    &self.open.bytes[row.offset as usize..end],
-                );
-            }
-        } else {
-            // The next run is about as long as this one: one allocation instead of many that fragment.
-            open.rows.reserve_exact(ROWS_SEALED);
-            open.bytes.reserve_exact(hint + hint / 32);
-        }
-        self.open = Arc::new(open);
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let state =
             self.state.integers.capacity() * size_of::<i64>() + self.state.scales.capacity();
-        let pieces = self.pieces.len() * (size_of::<Piece>() + size_of::<usize>() + 16);
+        let pieces = self.pieces.iter().map(|piece| piece.memory_bytes());
+        let pieces = pieces.sum::<usize>() + self.pieces.capacity() * size_of::<Arc<Piece>>();
+        let absentees = self.absentees.len() * 2 * size_of::<(u16, Timestamp)>();
+        let waiting = self.waiting.iter();
+        let waiting = waiting.map(|row| row.row.capacity() + size_of::<WaitingRow>());
         size_of::<Group>()
+            + OVERHEAD_BYTES
             + state
             + pieces
+            + absentees
+            + waiting.sum::<usize>()
             + self.open.memory_bytes()
             + self.layout.memory_bytes()
-            + self.absentees.len() * 16
     }
 }
 
@@ -506,8 +427,8 @@ impl Sealer {
     fn encode(&mut self, group: u64, state: &GroupState, end: usize) {
         let open = &state.open;
         let row = |index: usize| PieceRow {
-            timestamp: open.rows[index].timestamp,
-            sequence: open.rows[index].sequence,
+            timestamp: open.rows()[index].timestamp,
+            sequence: open.rows()[index].sequence,
             row: open.view(index),
         };
         let rows: Vec<PieceRow<'_>> = (0..end).map(row).collect();

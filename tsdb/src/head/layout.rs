@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use super::memory::OVERHEAD_BYTES;
+
 /// The series of a group in position order.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -45,7 +47,9 @@ impl Layout {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.ids.len() * size_of::<u64>()
+        size_of::<Self>()
+            + OVERHEAD_BYTES
+            + self.ids.len() * size_of::<u64>()
             + self
                 .by_id
                 .get()

@@ -21,6 +21,8 @@ mod flushed;
 mod group;
 mod layout;
 mod lone;
+mod memory;
+mod open_rows;
 mod pages;
 mod piece_files;
 mod publish;
@@ -60,10 +62,6 @@ pub(crate) use recent::{Readers, RecentCommits};
 pub(crate) use slots::{Slot, Slots};
 pub(crate) use tombstones::HeadTombstones;
 pub(crate) use view::HeadView;
-
-/// A part of the head's series; after so many refusals the memory is added up again, so that a refusal costs a constant
-/// share of it however many series there are.
-const REFUSALS_PER_SERIES: u64 = 8;
 
 /// Series whose definitions are made under one hold of the index: a fraction of a millisecond.
 const DEFINED_AT_ONCE: usize = 1024;
@@ -177,6 +175,13 @@ impl Groups {
         self.by_index.iter().flatten().map(|group| &**group)
     }
 
+    /// Returns the bytes of the lists, without the groups.
+    fn memory_bytes(&self) -> usize {
+        self.by_index.capacity() * size_of::<Option<Arc<Group>>>()
+            + memory::table_bytes(&self.by_id)
+            + self.free.capacity() * size_of::<u32>()
+    }
+
     pub(crate) fn all(&self) -> Vec<(u32, Arc<Group>)> {
         let groups = self.by_index.iter().enumerate();
         groups
@@ -269,21 +274,6 @@ impl Head {
                 Ok(id)
             }
         }
-    }
-
-    /// Tells whether the head takes `limit` bytes or more. Seals and truncations may have made room since the bytes were
-    /// last added up, so refusals add them up again; not each of them, because adding up walks the head.
-    fn is_beyond_memory(&self, limit: u64) -> bool {
-        // Relaxed, all of them: the answer is an estimate.
-        if self.memory_estimate.load(Ordering::Relaxed) < limit {
-            return false;
-        }
-        let refused = self.refused_for_memory.fetch_add(1, Ordering::Relaxed);
-        if refused < self.series_count() / REFUSALS_PER_SERIES {
-            return true;
-        }
-        self.refused_for_memory.store(0, Ordering::Relaxed);
-        self.update_memory_estimate() >= limit
     }
 
     fn touch(&self, slot: u32) -> u64 {
@@ -486,10 +476,14 @@ impl Head {
         if !state.is_due(self.config.range_ms) {
             return false;
         }
-        let newest = state.open.rows.last().map_or(i64::MAX, |row| row.timestamp);
+        let newest = state
+            .open
+            .rows()
+            .last()
+            .map_or(i64::MAX, |row| row.timestamp);
         let oldest = state
             .open
-            .rows
+            .rows()
             .first()
             .map_or(i64::MAX, |row| row.timestamp);
         let spans_ranges =
@@ -526,37 +520,6 @@ impl Head {
             slots.iter().map(|&slot| known.get(slot).id).collect()
         };
         self.lone.spill(&self.pieces, self.boundary(), ids_of)
-    }
-
-    /// Adds up the bytes the head accounts for, by part: index, slots, groups, lone samples.
-    pub(crate) fn memory_by_part(&self) -> [usize; 4] {
-        let groups = self.all_groups();
-        let mut layouts = std::collections::HashSet::new();
-        let mut group_bytes = 0;
-        for (_, group) in groups {
-            let state = group.state.read();
-            group_bytes += state.memory_bytes();
-            for piece in state.pieces.iter() {
-                if !Arc::ptr_eq(&piece.layout, &state.layout)
-                    && layouts.insert(Arc::as_ptr(&piece.layout) as usize)
-                {
-                    group_bytes += piece.layout.memory_bytes();
-                }
-            }
-        }
-        [
-            self.index.read().memory_bytes(),
-            self.slots.read().memory_bytes(),
-            group_bytes,
-            self.lone.memory_bytes() + self.recent.memory_bytes(),
-        ]
-    }
-
-    /// Adds up the bytes the head accounts for, and compares new series with the budget by them from now on.
-    pub(crate) fn update_memory_estimate(&self) -> u64 {
-        let bytes = self.memory_by_part().iter().sum::<usize>() as u64;
-        self.memory_estimate.store(bytes, Ordering::Relaxed);
-        bytes
     }
 
     /// Compares every piece with its checksum; returns how many there are, and what is damaged.

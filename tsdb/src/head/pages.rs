@@ -39,6 +39,6 @@ impl<T: Clone + Default> Pages<T> {
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.pages.len() * PAGE * size_of::<T>()
+        self.pages.len() * PAGE * size_of::<T>() + self.pages.capacity() * size_of::<usize>()
     }
 }

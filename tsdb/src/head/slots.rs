@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use crate::time::Timestamp;
 
+use super::memory::{OVERHEAD_BYTES, shrink_table, table_bytes};
 use super::pages::Pages;
 
 /// No slot, or no group.
@@ -224,10 +225,15 @@ impl Slots {
             groups.retain(|&group| keep(slot, group));
             !groups.is_empty()
         });
+        shrink_table(&mut self.former);
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        let ids = self.by_id.iter().flatten().count() * ID_PAGE as usize * size_of::<u32>();
-        self.slots.memory_bytes() + ids + self.former.len() * 64
+        let ids = self.by_id.iter().flatten().count() * ID_PAGE as usize * size_of::<u32>()
+            + self.by_id.capacity() * size_of::<usize>();
+        // Lists of one or two are as small as allocations are.
+        let lists = (self.former.len() + self.aliases.len()) * 2 * OVERHEAD_BYTES;
+        let tables = table_bytes(&self.former) + table_bytes(&self.aliases);
+        self.slots.memory_bytes() + ids + tables + lists
     }
 }

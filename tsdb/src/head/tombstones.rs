@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use crate::time::Timestamp;
 
+use super::memory::{OVERHEAD_BYTES, shrink_table, table_bytes};
+
 /// Deleted spans by slot.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct HeadTombstones {
@@ -49,6 +51,13 @@ impl HeadTombstones {
             deleted.retain(|deleted| deleted.last >= boundary || deleted.sequence > sequence + 1);
             !deleted.is_empty() && !is_gone(slot)
         });
+        shrink_table(&mut self.by_slot);
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let spans = self.by_slot.values();
+        let spans = spans.map(|deleted| deleted.capacity() * size_of::<Deleted>() + OVERHEAD_BYTES);
+        table_bytes(&self.by_slot) + spans.sum::<usize>()
     }
 
     /// Returns every tombstone, ordered by sequence and slot.

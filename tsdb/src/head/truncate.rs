@@ -30,11 +30,15 @@ impl Head {
         for (_, group) in self.all_groups() {
             // Taking the lock waits for a commit that looked at the boundary before it moved.
             let mut state = group.state.write();
-            let Some(first) = state.open.rows.first() else {
+            let Some(first) = state.open.rows().first() else {
                 continue;
             };
             if first.timestamp < boundary {
-                let newest = state.open.rows.last().map_or(boundary, |row| row.timestamp);
+                let newest = state
+                    .open
+                    .rows()
+                    .last()
+                    .map_or(boundary, |row| row.timestamp);
                 let keep_from = if newest >= boundary { newest } else { i64::MAX };
                 state.seal(
                     group.id,
@@ -58,7 +62,7 @@ impl Head {
         let mut ranges = self.lone.ranges_before(boundary);
         for (_, group) in self.all_groups() {
             let state = group.state.read();
-            let rows = state.open.rows.iter().map(|row| row.timestamp);
+            let rows = state.open.rows().iter().map(|row| row.timestamp);
             let pieces = state
                 .pieces
                 .iter()
@@ -232,7 +236,7 @@ impl Head {
                 .pieces
                 .first()
                 .map(|piece| piece.header.first_timestamp);
-            let rows = state.open.rows.first().map(|row| row.timestamp);
+            let rows = state.open.rows().first().map(|row| row.timestamp);
             oldest = pieces.into_iter().chain(rows).fold(oldest, Timestamp::min);
         }
         self.min_time.store(oldest, Ordering::Relaxed);

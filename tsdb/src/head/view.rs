@@ -17,8 +17,9 @@ use crate::source::{SeriesCursor, SeriesData, SeriesSource, SeriesWalk, SourceSe
 use crate::time::{TimeRange, Timestamp};
 
 use super::Head;
-use super::group::{Group, GroupState, OpenRow, OpenRows};
+use super::group::{Group, GroupState};
 use super::lone::LoneSeries;
+use super::open_rows::{OpenRow, OpenRows};
 use super::piece_files::{Piece, read_each};
 use super::recent::{Hidden, HiddenSample};
 use super::tombstones::Deleted;
@@ -88,7 +89,7 @@ impl HeadView {
                     TimeRange::closed(piece.header.first_timestamp, piece.header.last_timestamp)
                         .overlaps(&range)
                 };
-                !state.open.rows.iter().any(row_in) && !state.pieces.iter().any(piece_in)
+                !state.open.rows().iter().any(row_in) && !state.pieces.iter().any(piece_in)
             })
         };
         groups.iter().all(is_blank) && self.head.lone.is_blank(range)
@@ -468,7 +469,7 @@ impl HeadSeries {
             return true;
         }
         let in_rows = |open: &OpenRows| {
-            open.rows
+            open.rows()
                 .iter()
                 .any(|row| row.sequence <= self.published && range.contains(row.timestamp))
         };
@@ -526,7 +527,7 @@ impl HeadSeries {
             home.integer,
             home.scale,
             |back, value| {
-                let row = open.rows[count - 1 - back];
+                let row = open.rows()[count - 1 - back];
                 if self.keeps(range, row.timestamp, row.sequence) {
                     out.push(row.timestamp, value);
                 }
@@ -552,7 +553,7 @@ impl HeadSeries {
             home.integer,
             home.scale,
             |back, value| {
-                let row = open.rows[count - 1 - back];
+                let row = open.rows()[count - 1 - back];
                 if self.keeps(range, row.timestamp, row.sequence) {
                     newest.set(Some(Sample {
                         timestamp: row.timestamp,

@@ -13,6 +13,12 @@ pub struct Tombstones {
 }
 
 impl Tombstones {
+    /// Returns the bytes of memory it takes, roughly: trees are half to wholly filled.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let spans = self.series.values().map(Intervals::memory_bytes);
+        self.series.len() * 2 * size_of::<(u32, Intervals)>() + spans.sum::<usize>()
+    }
+
     /// Returns no tombstone.
     pub const fn new() -> Self {
         Self {

@@ -25,6 +25,10 @@ impl Intervals {
         Self(Vec::new())
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Interval>()
+    }
+
     /// Adds the span from `first` to `last`, both included; spans that overlap or touch it become one with it. Nothing
     /// is added when `last` is before `first`.
     pub fn add(&mut self, first: Timestamp, last: Timestamp) {

@@ -319,6 +319,11 @@ impl Wal {
         self.synced.load(Ordering::Acquire)
     }
 
+    /// Returns the bytes of memory that copies of frames take until a sync has covered them.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.writer.lock().tail.memory_bytes()
+    }
+
     /// Returns what the log has done since it was opened.
     pub(crate) fn stats(&self) -> WalStats {
         // Counters are independent of each other and order nothing.

@@ -34,6 +34,14 @@ impl Tail {
         self.bytes
     }
 
+    /// Returns the bytes of memory, what is kept for later frames included.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let generations = self.generations.iter().chain(&self.spare);
+        generations
+            .map(|one| one.bodies.capacity() + one.lens.capacity() * size_of::<u32>())
+            .sum()
+    }
+
     /// Begins a new generation: the frames so far can be let go together.
     pub(super) fn seal(&mut self) {
         if self

@@ -188,7 +188,8 @@ fn notes(report: &Report, out: &mut String) -> Result<()> {
          once; the order turns round with every round.\n\
          - Rates of ingest include making the values, about 2 ns a sample on both sides.\n\
          - Resident memory is what the kernel counts for the process, mapped files that were touched included; *base* is what it was before \
-         the first series. For VictoriaMetrics, whose interface takes the name with every sample, the names that the driver keeps count as base.\n\
+         the first series. For VictoriaMetrics, whose interface takes the name with every sample, the names that the driver keeps count as base. \
+         Accounted for is what `Stats::memory` says, and what the driver keeps of each series.\n\
          - Peak extra memory is the peak while flushing, counted anew, above what was resident after the database was opened.\n\
          - Peers have their defaults; the log of Prometheus is compressed with snappy, head chunks are mapped once a minute of the data's time. \
          VictoriaMetrics has no log, is never killed, rounds values with many digits and drops those that are no number: \

@@ -6,7 +6,7 @@ use tsdb_bench::Result;
 
 use crate::render::display_name;
 use crate::result::{OURS, Record, Report, Spread};
-use crate::verdict::{Pair, block_bytes, pairs, series_bytes, size};
+use crate::verdict::{Pair, accounted_bytes, block_bytes, pairs, series_bytes, size};
 
 /// A column: its title and the figure.
 type Column = (&'static str, fn(&Record) -> Option<f64>);
@@ -22,6 +22,7 @@ const INGEST: &[Column] = &[
         Some(r.number("create_cpu_s")? * 1e6 / r.series as f64)
     }),
     ("resident B per series", series_bytes),
+    ("accounted for", accounted_bytes),
     ("log B per sample", |r| {
         // Scrape 0 is counted with the definitions.
         Some(r.number("log_bytes")? / (r.series as f64 * (r.scrapes as f64 - 1.0)))

@@ -218,6 +218,12 @@ pub fn series_bytes(record: &Record) -> Option<f64> {
     Some(above * 1024.0 / record.series as f64)
 }
 
+/// Returns the bytes per series that are accounted for, the driver's own included.
+pub fn accounted_bytes(record: &Record) -> Option<f64> {
+    let accounted = record.number("accounted_bytes")? + record.number("driver_bytes")?;
+    Some(accounted / record.series as f64)
+}
+
 fn flush_extra(record: &Record) -> Option<f64> {
     Some(record.number("head_peak_kb")? - record.number("before_kb")?)
 }
@@ -455,6 +461,13 @@ fn limits(report: &Report) -> Vec<Verdict> {
     let memory = records()
         .filter(|record| record.series == 10_000_000)
         .filter_map(|record| Some(record.number("rss_kb")? / 1024.0 / 1024.0));
+    let unaccounted = report
+        .of("cluster", OURS, "ingest")
+        .filter(|record| record.series >= LARGE)
+        .filter_map(|record| Some((1.0 - accounted_bytes(record)? / series_bytes(record)?).abs()));
+    let what =
+        "resident memory at a million series and what `Stats::memory` accounts for differ by";
+    let unaccounted = absolute(what, "of it", Bar::AtMost(0.1), unaccounted.collect());
     let p99 = records()
         .filter(|record| record.shape.contains("CHURN=100 "))
         .filter(|record| record.number("merges").is_some_and(|merges| merges >= 1.0))
@@ -477,7 +490,7 @@ fn limits(report: &Report) -> Vec<Verdict> {
     };
     let new = sending("2.0", "send_rw2", 2.0);
     let old = sending("1.0", "send_rw1", 0.5);
-    [memory, p99, outage, new, old]
+    [memory, unaccounted, p99, outage, new, old]
         .into_iter()
         .flatten()
         .collect()

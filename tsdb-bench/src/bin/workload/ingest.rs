@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tsdb::{Appender, Background, Db, Labels, ManualClock, Options, SeriesRef, Target, Task};
 use tsdb_bench::cluster::{Arrival, METRICS, Pod, Shape, Walk, metric, parse_line};
 use tsdb_bench::json::Line;
-use tsdb_bench::measure::{Latencies, Stopwatch, peak_kb, resident_kb};
+use tsdb_bench::measure::{Latencies, Stopwatch, anonymous_kb, peak_kb, resident_kb};
 use tsdb_bench::{Error, Result};
 
 use crate::open::report;
@@ -58,7 +58,7 @@ pub enum Steps {
 pub const RETENTION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 pub fn run(plan: &Plan<'_>) -> Result<()> {
-    let base_kb = resident_kb()?;
+    let (base_kb, base_anonymous_kb) = (resident_kb()?, anonymous_kb()?);
     let clock = Arc::new(ManualClock::new(plan.shape.start_ms));
     let options = Options::default()
         .with_clock(Arc::clone(&clock) as Arc<_>)
@@ -88,6 +88,8 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
     })?;
     let spent = watch.spent();
     let (rss_kb, peak_kb) = (resident_kb()?, peak_kb()?);
+    let anonymous_kb = anonymous_kb()? - base_anonymous_kb;
+    let driver_bytes: usize = workers.iter().map(Worker::memory_bytes).sum();
 
     let samples: u64 = workers.iter().map(|worker| worker.samples).sum();
     let mut latencies = Latencies::default();
@@ -124,6 +126,15 @@ pub fn run(plan: &Plan<'_>) -> Result<()> {
         .count("slot_memory_bytes", memory.slot_bytes)
         .count("group_memory_bytes", memory.group_bytes)
         .count("lone_memory_bytes", memory.lone_bytes)
+        .count("log_memory_bytes", memory.log_bytes)
+        .count("block_memory_bytes", memory.block_bytes)
+        .count("accounted_bytes", memory.total_bytes())
+        .count("driver_bytes", driver_bytes as u64)
+        .count("anonymous_kb", anonymous_kb)
+        .number(
+            "accounted_share",
+            (memory.total_bytes() as f64 + driver_bytes as f64) / (anonymous_kb * 1024) as f64,
+        )
         .count("samples_in_rows", stats.samples_in_rows)
         .count("samples_alone", stats.samples_alone)
         .count("flushes", stats.flushes)
@@ -249,6 +260,15 @@ impl Worker {
             latencies: Latencies::default(),
             samples: 0,
         }
+    }
+
+    /// Returns the bytes of memory that are not the database's.
+    fn memory_bytes(&self) -> usize {
+        let targets = self.targets.iter();
+        let of_targets = targets.map(|target| {
+            target.series.capacity() * size_of::<SeriesRef>() + target.walk.memory_bytes()
+        });
+        self.targets.capacity() * size_of::<ScrapedTarget>() + of_targets.sum::<usize>()
     }
 
     /// Appends a scrape by labels, as whoever has no references does.

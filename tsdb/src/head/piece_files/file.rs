@@ -14,6 +14,7 @@ use crate::piece::{HEADER_BYTES, PieceHeader, PieceView};
 use crate::time::TimeRange;
 
 use super::Layout;
+use super::OVERHEAD_BYTES;
 use super::PieceFiles;
 
 /// A sealed run of rows of one group.
@@ -32,6 +33,15 @@ impl Piece {
     /// Tells whether a sync of the file it is in has failed.
     pub(crate) fn is_distrusted(&self) -> bool {
         self.file.is_distrusted()
+    }
+
+    /// Returns the bytes of memory it takes beside what is mapped, without its layout.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let body = match self.file.number {
+            IN_MEMORY => size_of::<PieceFile>() + HEADER_BYTES + self.header.body_bytes as usize,
+            _ => 0,
+        };
+        size_of::<Self>() + OVERHEAD_BYTES + body
     }
 
     /// Writes the piece to the open file of its range, if what is read of it now is what was written.

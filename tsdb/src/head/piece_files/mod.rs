@@ -25,6 +25,7 @@ use crate::piece::{HEADER_BYTES, PieceHeader};
 use crate::time::TimeRange;
 
 use super::layout::Layout;
+use super::memory::OVERHEAD_BYTES;
 use file::{IN_MEMORY, PieceFile};
 pub(crate) use file::{Piece, read_each};
 pub(crate) use load::LoadedPiece;

@@ -28,6 +28,16 @@ pub(super) struct Directory {
     pub(super) labels: Vec<Label>,
 }
 
+impl Directory {
+    /// Returns the bytes of memory behind it, without what the allocator adds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let labels: usize = self.labels.iter().map(Label::memory_bytes).sum();
+        self.entity_pages.capacity() * size_of::<Page>()
+            + self.labels.capacity() * size_of::<Label>()
+            + labels
+    }
+}
+
 /// A label name and the pages of its values.
 #[derive(Debug)]
 pub(super) struct Label {
@@ -40,6 +50,19 @@ pub(super) struct Label {
     pub(super) packed_name: PackedName,
     /// All values of a label that has a single page, once they were needed: they are in most label sets.
     pub(super) packed: OnceLock<PackedLabels>,
+}
+
+impl Label {
+    fn memory_bytes(&self) -> usize {
+        let firsts: usize = self.pages.iter().map(|page| page.first.capacity()).sum();
+        let packed = self.packed.get();
+        self.name.capacity()
+            + self.pages.capacity() * size_of::<LabelPage>()
+            + firsts
+            + packed.map_or(0, |packed| {
+                packed.starts.len() * size_of::<u32>() + packed.bytes.len()
+            })
+    }
 }
 
 /// A label with each of its values, packed as label sets have them.

@@ -49,6 +49,15 @@ pub(crate) struct Value {
 }
 
 impl IndexReader {
+    /// Returns the bytes of memory it takes beside what is mapped.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let loaded = match &self.bytes {
+            Bytes::Mapped { .. } => 0,
+            Bytes::Loaded(bytes) => bytes.len(),
+        };
+        self.directory.memory_bytes() + loaded
+    }
+
     /// Opens the index that takes `len` bytes of `file` from `offset` on; `path` is for messages.
     ///
     /// # Errors

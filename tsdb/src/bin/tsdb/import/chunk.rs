@@ -205,10 +205,7 @@ impl<'a> Importer<'a> {
 
     /// Moves a large head into blocks.
     fn relieve(&self) -> tsdb::Result<()> {
-        let memory = self.db.stats().memory;
-        if memory.index_bytes + memory.slot_bytes + memory.group_bytes + memory.lone_bytes
-            > HEAD_BYTES_MAX
-        {
+        if self.db.stats().memory.head_bytes() > HEAD_BYTES_MAX {
             self.db.flush()?;
             self.db.compact()?;
         }

@@ -1,83 +1,14 @@
 //! Three hundred requests of somebody who means harm: none makes the receiver take more than 64 MiB, and the database takes
 //! good requests afterwards.
-//!
-//! Memory is counted by an allocator of this binary, so that nothing but these tests is in the figure.
-
-#![expect(
-    unsafe_code,
-    reason = "an allocator that counts can only be written so; it passes everything on to the system's"
-)]
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "the disk is the real one: a simulated one would be counted; a test stops at the first surprise"
-)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tsdb::remote::read::ReadRequest;
 use tsdb::remote::receive::WriteHeaders;
 use tsdb::remote::wire::{Compression, Compressor, EncoderV1, EncoderV2, Message};
 use tsdb::{Background, Clock, Db, Labels, Options, Sample, SystemClock};
 
+use crate::counting::{alone, peak_of};
+
 const PEAK_BYTES_MAX: usize = 64 << 20;
-
-/// Bytes that are taken now, and the most that were since the peak was reset.
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn count(more: usize, less: usize) {
-    // Relaxed: a figure for one thread that looks at it afterwards.
-    let taken = TAKEN.fetch_add(more, Ordering::Relaxed) + more;
-    PEAK.fetch_max(taken, Ordering::Relaxed);
-    TAKEN.fetch_sub(less, Ordering::Relaxed);
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promises are those of this call.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promises are those of this call.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both sizes at once: the system may have to copy.
-        count(size, layout.size());
-        // SAFETY: the caller's promises are those of this call.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller's promises are those of this call.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// Held by each test from its beginning to its end: what another takes meanwhile would be counted.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Returns the most that `run` takes at any time, above what was taken before.
-fn peak_of(run: impl FnOnce()) -> usize {
-    let before = TAKEN.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    run();
-    PEAK.load(Ordering::Relaxed).saturating_sub(before)
-}
 
 /// A body as it comes over the network.
 struct Payload {
@@ -450,7 +381,7 @@ fn references(all: &mut Payloads) {
 
 #[test]
 fn hostile_writes_stay_within_their_memory() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let dir = std::env::temp_dir().join(format!("tsdb-hostile-{}", std::process::id()));
     // New series are memory of the head, which has a budget of its own.
     let options = Options::default()
@@ -500,7 +431,7 @@ fn hostile_writes_stay_within_their_memory() {
 
 #[test]
 fn hostile_reads_stay_within_their_memory() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let regex = |value: &str| {
         field(
             1,
