@@ -638,3 +638,36 @@ fn random_lives_lose_nothing() {
         }
     }
 }
+
+/// Nothing behind says where the segment ends, but the checkpoint does.
+#[test]
+fn a_log_whose_last_header_is_gone_ends_where_the_checkpoint_says() {
+    let world = World::new();
+    let db = world.open();
+    let spool = db.spool("far-away", SpoolStart::Now).unwrap();
+    for round in 0..10 {
+        scrape(&world, &db, 0, 20, T0 + round * 15_000);
+    }
+    db.sync().unwrap();
+    // It names a segment that has no frame yet, and the one before stays for the remote.
+    db.checkpoint().unwrap();
+    drop((spool, db));
+    let files = world.fs.files();
+    let log = files.iter().filter(|(path, _)| path.starts_with("/db/log"));
+    let (open, _) = log.max().unwrap();
+    world.fs.truncate_file(open, 0).unwrap();
+
+    let db = world.open();
+    let mut spool = db.spool("far-away", SpoolStart::Now).unwrap();
+    for round in 10..20 {
+        scrape(&world, &db, 0, 20, T0 + round * 15_000);
+    }
+    db.sync().unwrap();
+    let mut receiver = Receiver::default();
+    drain(&mut spool, &mut receiver);
+    assert_eq!(receiver.count(), 20 * 20);
+    assert_eq!(lost(&db), (0, 0));
+    db.checkpoint().unwrap();
+    let pending = db.spools()[0].pending_bytes;
+    assert!(pending < 1_000, "{pending} bytes are kept for nobody");
+}
