@@ -193,8 +193,9 @@ impl Inner {
                 continue;
             };
             let layout = self.layout.lock();
-            self.views.swap(&[], &[block]);
+            let left = self.views.swap(&[], &[block]);
             drop(layout);
+            left.iter().for_each(|block| self.count_retired(block));
             self.remove_blocks(&[block])?;
             let counter = match reason {
                 DropReason::Age => &self.counters.blocks_dropped_age,

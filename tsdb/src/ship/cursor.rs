@@ -13,7 +13,7 @@ use super::progress::Progress;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remembered {
     pub(crate) progress: Progress,
-    /// Samples dropped because of the budget, by [`DropReason`].
+    /// Samples dropped, by [`DropReason`].
     pub(crate) dropped: [u64; DropReason::ALL.len()],
 }
 
@@ -27,11 +27,13 @@ pub enum DropReason {
     Age,
     /// The disk was nearly full.
     FreeSpace,
+    /// Retention removed the block they were in before a backfill had them.
+    Retention,
 }
 
 impl DropReason {
     /// All of them, in the order of the format.
-    pub const ALL: [Self; 3] = [Self::Bytes, Self::Age, Self::FreeSpace];
+    pub const ALL: [Self; 4] = [Self::Bytes, Self::Age, Self::FreeSpace, Self::Retention];
 
     /// Returns a word for metrics.
     pub fn as_str(self) -> &'static str {
@@ -39,6 +41,7 @@ impl DropReason {
             Self::Bytes => "bytes",
             Self::Age => "age",
             Self::FreeSpace => "free_space",
+            Self::Retention => "retention",
         }
     }
 }
@@ -206,7 +209,7 @@ mod tests {
     fn remembered(sequence: u64) -> Remembered {
         Remembered {
             progress: Progress::new(Position::Log { sequence, index: 2 }, 1),
-            dropped: [5, 0, 1],
+            dropped: [5, 0, 1, 2],
         }
     }
 
@@ -254,7 +257,7 @@ mod tests {
         progress.advance(1, place);
         let remembered = Remembered {
             progress,
-            dropped: [5, 0, 1],
+            dropped: [5, 0, 1, 2],
         };
         assert_eq!(
             last_record(&bytes[HEADER_BYTES..]).as_ref(),

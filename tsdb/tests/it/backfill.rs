@@ -1,11 +1,14 @@
 //! A remote that starts at a time gets what is stored since then, and then the log: everything once, in order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tsdb::fs::CrashChoice;
 use tsdb::{
-    Db, Options, Spool, SpoolBatch, SpoolBudget, SpoolStart, Task, TimeRange, shard_of,
-    stale_marker,
+    Db, DropReason, Event, Options, Spool, SpoolBatch, SpoolBudget, SpoolStart, Task, TimeRange,
+    shard_of, stale_marker,
 };
 
 use crate::spool::{Received, Receiver, drain, lost, scrape};
@@ -133,6 +136,72 @@ fn late_samples_committed_during_the_walk_arrive_once() {
             .for_each(|samples| samples.sort_unstable());
         assert_eq!(receiver.got, stored(&db, T0), "restarts: {restarts}");
     }
+}
+
+#[test]
+fn what_retention_takes_before_it_was_read_is_counted() {
+    let world = World::new();
+    let told = Arc::new(Mutex::new(0));
+    let events = Arc::clone(&told);
+    let listener = move |event: &Event| {
+        if let Event::SpoolDropped {
+            samples, reason, ..
+        } = event
+        {
+            assert_eq!(*reason, DropReason::Retention);
+            *events.lock() += samples;
+        }
+    };
+    let hour = 3_600_000;
+    let options = world
+        .options()
+        .with_retention(Some(Duration::from_secs(6 * 3_600)))
+        .with_listener(Some(Arc::new(listener)));
+    let db = Db::open(DIR, options).unwrap();
+    for round in 0..12 * 60 {
+        scrape(&world, &db, 0, 10, T0 + round * 60_000);
+    }
+    // Two remotes: one has some of what goes, the other comes later.
+    let mut first = db.spool("first", SpoolStart::At(T0)).unwrap();
+    let second = db.spool("second", SpoolStart::At(T0 + hour)).unwrap();
+    let mut receiver = Receiver::default();
+    let count = |got: &Received| got.values().map(Vec::len).sum::<usize>() as u64;
+    while count(&receiver.got) < 1_000 {
+        read_some(&mut first, 100, &mut receiver);
+    }
+    let had = count(&receiver.got);
+    db.flush().unwrap();
+    let before = stored(&db, T0);
+    assert!(db.compact().unwrap().dropped > 0);
+    let after = stored(&db, T0);
+    let gone = count(&before) - count(&after);
+    assert!(gone > had);
+    // A process that reads now reads nothing of it any more.
+    drop(first);
+    let mut first = db.spool("first", SpoolStart::Now).unwrap();
+    db.sync().unwrap();
+    drain(&mut first, &mut receiver);
+    let dropped = |name: &str| {
+        let spools = db.spools();
+        let known = spools.iter().find(|spool| spool.name == name).unwrap();
+        known.dropped[DropReason::Retention as usize].1
+    };
+    assert_eq!(count(&receiver.got) + dropped("first"), count(&before));
+    assert_eq!(dropped("first"), gone - had);
+    assert_eq!(dropped("second"), gone - 600);
+    assert_eq!(*told.lock(), dropped("first") + dropped("second"));
+    let mut text = Vec::new();
+    tsdb::write_metrics(&db, &mut text).unwrap();
+    let line = format!(
+        "tsdb_spool_dropped_samples_total{{remote_name=\"second\",reason=\"retention\"}} {}",
+        gone - 600
+    );
+    assert!(String::from_utf8(text).unwrap().contains(&line));
+    let kept = (dropped("first"), dropped("second"));
+    drop((first, second, db));
+    let db = world.open();
+    let again: Vec<u64> = db.spools().iter().map(|spool| spool.dropped[3].1).collect();
+    assert_eq!(again, [kept.0, kept.1]);
 }
 
 #[test]
@@ -298,9 +367,6 @@ fn random_lives_with_a_backfill_lose_nothing_and_repeat_nothing() {
 #[cfg(feature = "remote-write")]
 #[test]
 fn sender_sends_the_backfill_and_goes_over_to_the_log() {
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use tsdb::remote::SenderOptions;
 
     use crate::sender::{Remote, options};

@@ -263,7 +263,7 @@ struct Window {
 }
 
 /// Keeps an error that says what is lost for good, and returns any other.
-fn undamaged<T>(result: Result<T>, damage: &mut Option<Error>) -> Result<Option<T>> {
+pub(super) fn undamaged<T>(result: Result<T>, damage: &mut Option<Error>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::Corruption => {

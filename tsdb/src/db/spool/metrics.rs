@@ -46,7 +46,7 @@ pub(in crate::db) fn visit_metrics(inner: &Inner, visit: &mut dyn FnMut(Metric<'
             visit(Metric {
                 name: "tsdb_spool_dropped_samples_total",
                 kind: MetricKind::Counter,
-                help: "Samples dropped from the log before a remote acknowledged them.",
+                help: "Samples dropped from the log, or by retention, before a remote acknowledged them.",
                 labels: &[("remote_name", &status.name), ("reason", reason.as_str())],
                 value: samples as f64,
             });

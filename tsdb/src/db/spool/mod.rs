@@ -1,13 +1,15 @@
 //! Samples wait in the log for remotes, within a budget.
 //!
-//! [`remotes`] keeps what is durable of each remote, [`backfill`] reads what is older than a remote, [`budget`] lets go of log that nobody needs or nobody may keep,
-//! [`names`] finds the labels of series that are in the log and perhaps no longer in the head, [`metrics`] counts.
+//! [`remotes`] keeps what is durable of each remote, [`backfill`] reads what is older than a remote, [`retired`] counts what
+//! retention takes of it, [`budget`] lets go of log that nobody needs or nobody may keep, [`names`] finds the labels of
+//! series that are in the log and perhaps no longer in the head, [`metrics`] counts.
 
 mod backfill;
 mod budget;
 mod metrics;
 mod names;
 mod remotes;
+mod retired;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,7 +45,8 @@ pub enum SpoolStart {
     Oldest,
     /// With everything stored now that is as new as this, then with what is committed from now on: a backfill. It comes in
     /// the order of time from blocks and head, so that each series is in order, and the log is kept meanwhile. What a
-    /// deletion, retention or damage takes before it was read is not sent. Without anything that new it is [`Self::Now`].
+    /// deletion, retention or damage takes before it was read is not sent; what retention takes is counted
+    /// ([`DropReason::Retention`]). Without anything that new it is [`Self::Now`].
     At(Timestamp),
 }
 
@@ -61,7 +64,7 @@ pub struct SpoolStatus {
     pub last_sequence: u64,
     /// Bytes of the log that it has not acknowledged, to a segment.
     pub pending_bytes: u64,
-    /// Samples dropped so far because of the budget, by reason.
+    /// Samples dropped so far before they were acknowledged, by reason. Those that were under way may arrive all the same.
     pub dropped: [(DropReason, u64); DropReason::ALL.len()],
     /// Frames of the log that were lost to damage before they were read for it, since the database was opened.
     pub lost_frames: u64,

@@ -100,6 +100,17 @@ impl Remote {
         }
     }
 
+    /// Counts samples that are not sent any more, durably.
+    pub(super) fn count_dropped(&self, samples: u64, reason: DropReason) -> Result<()> {
+        let mine = {
+            let mut state = self.state.lock();
+            state.remembered.dropped[reason as usize] += samples;
+            state.changes += 1;
+            state.changes
+        };
+        self.write(mine)
+    }
+
     pub(super) fn count_lost(&self, frames: u64, rows: u64) {
         self.lost_frames.fetch_add(frames, Ordering::Relaxed);
         self.lost_rows.fetch_add(rows, Ordering::Relaxed);
