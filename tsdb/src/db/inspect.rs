@@ -275,11 +275,12 @@ fn measure(
         }
         Section::Row(row) => {
             // The base of a row may be in a frame that is lost; then nobody can tell how wide it is.
-            let Some(&width) = widths.get(&row.group) else {
+            let Some(width) = widths.get_mut(&row.group) else {
                 return Ok((LogSectionKind::Rows, 0));
             };
-            let mut samples = width as u64;
-            RowView::parse(row.row, width)?.for_each_absent(|_| samples -= 1);
+            *width += row.joiners.len();
+            let mut samples = *width as u64;
+            RowView::parse(row.row, *width)?.for_each_absent(|_| samples -= 1);
             (LogSectionKind::Rows, samples)
         }
         Section::Lone(mut reader) => {

@@ -16,12 +16,15 @@ pub use lone::{LoneEncoder, LoneReader, LoneSample, put_lone};
 pub use tombstones::{DeletedRange, put_tombstones, read_tombstones, write_tombstones};
 
 use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint};
+use crate::limits::GROUP_SERIES_MAX;
+use crate::piece::read_ids;
 
 const TAG_DEFINITIONS: u8 = 1;
 const TAG_BASE: u8 = 2;
 const TAG_ROW: u8 = 3;
 const TAG_LONE: u8 = 4;
 const TAG_TOMBSTONES: u8 = 5;
+const TAG_JOINING_ROW: u8 = 6;
 
 /// One section of a frame.
 #[derive(Debug)]
@@ -49,8 +52,55 @@ pub struct RowSection<'a> {
     pub timestamp_delta: i64,
     /// Number of the row in its group, modulo 65536.
     pub chain: u16,
-    /// The row.
+    /// Series that join the group with this row.
+    pub joiners: Joiners<'a>,
+    /// The row, as wide as the group with those that join.
     pub row: &'a [u8],
+}
+
+/// Series that come behind those a group has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Joiners<'a> {
+    count: usize,
+    /// As [`put_ids`](crate::piece::put_ids) writes them.
+    ids: &'a [u8],
+}
+
+impl<'a> Joiners<'a> {
+    /// Returns `count` series whose ids were written by [`put_ids`](crate::piece::put_ids).
+    pub(crate) fn new(count: usize, ids: &'a [u8]) -> Self {
+        Self { count, ids }
+    }
+
+    fn read(reader: &mut ByteReader<'a>) -> Result<Self, Malformed> {
+        let count = reader.uvarint_max(GROUP_SERIES_MAX, "more series join than a group has")?;
+        if count == 0 {
+            return Err(reader.malformed("row with which no series joins"));
+        }
+        let mut ahead = reader.clone();
+        read_ids(&mut ahead, count)?;
+        let ids = reader.bytes(reader.remaining() - ahead.remaining())?;
+        Ok(Self { count, ids })
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Tells whether there is none, as in most rows.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns their ids in the order of their positions.
+    pub fn ids(&self) -> Vec<u64> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        read_ids(&mut ByteReader::new(self.ids), self.count)
+            .expect("the same bytes were read before, or just written")
+    }
 }
 
 impl RowSection<'_> {
@@ -76,7 +126,13 @@ pub fn put_row(out: &mut Vec<u8>, section: &RowSection<'_>) {
     put_uvarint(&mut head, section.group);
     put_varint(&mut head, section.timestamp_delta);
     head.extend_from_slice(&section.chain.to_le_bytes());
-    out.push(TAG_ROW);
+    if section.joiners.is_empty() {
+        out.push(TAG_ROW);
+    } else {
+        put_uvarint(&mut head, section.joiners.len() as u64);
+        head.extend_from_slice(section.joiners.ids);
+        out.push(TAG_JOINING_ROW);
+    }
     put_uvarint(out, (head.len() + section.row.len()) as u64);
     out.extend_from_slice(&head);
     out.extend_from_slice(section.row);
@@ -113,14 +169,20 @@ fn read_section<'a>(reader: &mut ByteReader<'a>) -> Result<Section<'a>, Malforme
         0 => return Err(reader.malformed("section tag is 0")),
         TAG_DEFINITIONS => Section::Definitions(DefinitionReader::new(payload)?),
         TAG_BASE => Section::Base(Base::read(&mut payload)?),
-        TAG_ROW => {
+        TAG_ROW | TAG_JOINING_ROW => {
             let group = payload.uvarint()?;
             let timestamp_delta = payload.varint()?;
             let chain = payload.u16()?;
+            let joiners = if tag == TAG_ROW {
+                Joiners::default()
+            } else {
+                Joiners::read(&mut payload)?
+            };
             Section::Row(RowSection {
                 group,
                 timestamp_delta,
                 chain,
+                joiners,
                 row: payload.rest(),
             })
         }

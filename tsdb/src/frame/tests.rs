@@ -1,5 +1,6 @@
 use super::*;
-use crate::row::RowState;
+use crate::piece::put_ids;
+use crate::row::{RowEncoder, RowState};
 
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
@@ -67,6 +68,21 @@ fn example() -> Vec<u8> {
             timestamp: 1000,
             value: 2.5,
         }],
+    );
+    let (mut joiners, mut row) = (Vec::new(), Vec::new());
+    put_ids(&mut joiners, &[2]);
+    let mut state = RowState::new(2);
+    state.integers[0] = 7;
+    RowEncoder::default().encode(&[7.0, 2.5], &[], &state, &mut row);
+    put_row(
+        &mut body,
+        &RowSection {
+            group: 4,
+            timestamp_delta: 15_000,
+            chain: 2,
+            joiners: Joiners::new(1, &joiners),
+            row: &row,
+        },
     );
     body
 }
@@ -204,7 +220,20 @@ fn base_row_lone_and_tombstones_come_back() {
             group: 9,
             timestamp_delta: -3,
             chain: 0,
+            joiners: Joiners::default(),
             row: &[1, 2, 3],
+        },
+    );
+    let mut ids = Vec::new();
+    put_ids(&mut ids, &[91, 92, 7]);
+    put_row(
+        &mut body,
+        &RowSection {
+            group: 9,
+            timestamp_delta: 5,
+            chain: 1,
+            joiners: Joiners::new(3, &ids),
+            row: &[4],
         },
     );
     let lone = [
@@ -257,6 +286,14 @@ fn base_row_lone_and_tombstones_come_back() {
         (row.group, row.timestamp_delta, row.chain, row.row),
         (9, -3, 0, &[1u8, 2, 3][..])
     );
+    assert!(row.joiners.is_empty());
+    let Some(Section::Row(row)) = all.next() else {
+        panic!("not a row")
+    };
+    assert_eq!(
+        (row.chain, row.joiners.ids(), row.row),
+        (1, vec![91, 92, 7], &[4u8][..])
+    );
     let Some(Section::Lone(mut reader)) = all.next() else {
         panic!("not lone samples")
     };
@@ -294,6 +331,7 @@ fn truncated_and_flipped_bodies_end_without_a_panic() {
             match section {
                 Ok(Section::Definitions(reader)) => drop(read(reader)),
                 Ok(Section::Lone(mut reader)) => while matches!(reader.next(), Ok(Some(_))) {},
+                Ok(Section::Row(row)) => assert_eq!(row.joiners.ids().len(), row.joiners.len()),
                 _ => {}
             }
         }

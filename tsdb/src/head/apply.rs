@@ -186,7 +186,9 @@ impl Head {
                 Some((known, group)) if *known == id => Arc::clone(group),
                 _ => match (self.find_group(id), &step) {
                     (Some(group), _) => group,
-                    (None, GroupStep::Base(base)) => self.create_group(id, base.ids.clone()),
+                    (None, GroupStep::Base(base)) => {
+                        self.create_group(id, &Arc::new(Layout::new(base.ids.clone())))
+                    }
                     (None, GroupStep::Row(_)) => {
                         // Its base is in a lost frame and no later one can tell how wide the row is.
                         report.lost_rows += 1;
@@ -218,9 +220,9 @@ impl Head {
     }
 
     /// Makes a group that the log or a piece names.
-    pub(crate) fn create_group(&self, id: u64, ids: Vec<u64>) -> Arc<Group> {
+    pub(crate) fn create_group(&self, id: u64, layout: &Arc<Layout>) -> Arc<Group> {
         self.next_group.fetch_max(id + 1, Ordering::Relaxed);
-        let group = Arc::new(Group::new(id, Arc::new(Layout::new(ids))));
+        let group = Arc::new(Group::new(id, Arc::clone(layout)));
         group.state.write().is_known = false;
         self.groups.write().insert(Arc::clone(&group));
         group
@@ -308,7 +310,7 @@ impl Head {
                 )?;
             }
             lost += state.finish_replay();
-            for (position, &id) in state.layout.ids().iter().enumerate() {
+            for (position, id) in state.layout.iter().enumerate() {
                 let Some(slot) = slots.find(id) else { continue };
                 // A series may stand in the old layout of one group and the present one of another: the newest wins.
                 let rival = slots.get(slot).home().filter(|home| home != index);
@@ -346,16 +348,10 @@ impl Head {
                 .find(*id)
                 .is_none_or(|slot| slots.get(slot).home() == Some(index))
         };
-        if state.layout.ids().iter().all(is_member) {
+        let ids: Vec<u64> = state.layout.iter().filter(is_member).collect();
+        if ids.len() == state.layout.len() {
             return Ok(());
         }
-        let ids: Vec<u64> = state
-            .layout
-            .ids()
-            .iter()
-            .copied()
-            .filter(is_member)
-            .collect();
         state.seal(
             group.id,
             i64::MAX,
@@ -401,7 +397,7 @@ fn note_former_members(slots: &mut super::Slots, index: u32, state: &GroupState)
             continue;
         }
         seen.push(layout);
-        for (position, &id) in piece.layout.ids().iter().enumerate() {
+        for (position, id) in piece.layout.iter().enumerate() {
             if state.layout.position_of(id, position).is_none()
                 && let Some(slot) = slots.find(id)
             {

@@ -275,14 +275,14 @@ impl Head {
                         return;
                     }
                 };
-                let known = layouts
-                    .get(&header.group)
-                    .filter(|layout| layout.ids() == ids);
-                let layout = known.cloned().unwrap_or_else(|| Arc::new(Layout::new(ids)));
+                let layout = match layouts.get(&header.group) {
+                    Some(known) if known.is(&ids) => Arc::clone(known),
+                    Some(known) => Arc::new(known.changed_to(ids)),
+                    None => Arc::new(Layout::new(ids)),
+                };
                 layouts.insert(header.group, Arc::clone(&layout));
                 let known = self.find_group(header.group);
-                let group =
-                    known.unwrap_or_else(|| self.create_group(header.group, layout.ids().to_vec()));
+                let group = known.unwrap_or_else(|| self.create_group(header.group, &layout));
                 group.state.write().attach(found.attach(header, layout));
                 self.note_time(header.first_timestamp);
                 self.note_time(header.last_timestamp);

@@ -1,6 +1,6 @@
 //! A group of series that are scraped together: its state, its open rows, its pieces.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use crate::encoding::Malformed;
 use crate::error::Result;
 use crate::frame::{Base, RowSection};
+use crate::limits::GROUP_SERIES_MAX;
 use crate::piece::{PieceEncoder, PieceRow};
 use crate::row::{RowState, RowView};
 use crate::time::{TimeRange, Timestamp};
@@ -15,6 +16,7 @@ use crate::time::{TimeRange, Timestamp};
 use super::layout::Layout;
 use super::memory::OVERHEAD_BYTES;
 use super::open_rows::OpenRows;
+use super::order::ScrapeOrder;
 use super::piece_files::{Piece, PieceFiles};
 
 /// Rows after which a group is sealed. 32 rows cost 57 bytes a series while they are open; 64 cost half as much again
@@ -29,6 +31,13 @@ const OPEN_BYTES_PER_SERIES: usize = 128;
 
 /// Rows in a row that hold less than a quarter of the group, after which the layout is made anew.
 pub(crate) const THIN_ROWS_MAX: u8 = 4;
+
+/// Absent positions in rows for each series of a layout, beyond which the next layout pays: it takes some three bytes of the
+/// log for each series.
+const ABSENCES_PER_SERIES: usize = 2;
+
+/// Series that room is made for when some join.
+const JOINERS_EXPECTED: usize = 16;
 
 /// A group. Whoever commits to it holds the upgradable lock from looking at the state to applying the row; readers
 /// hold the shared lock while they copy. Groups are locked in ascending order of their index; the log, the piece files
@@ -56,7 +65,9 @@ pub(crate) struct GroupState {
     pub(crate) segment: u64,
     /// Positions whose newest row is older than the newest row of the group, with its timestamp.
     pub(crate) absentees: BTreeMap<u16, Timestamp>,
-    /// Rows that are not sealed. Readers share them; a row that comes meanwhile goes to a copy.
+    /// How the series of the latest scrape stood, if not as in the layout.
+    pub(crate) order: Option<ScrapeOrder>,
+    /// Rows that are not sealed, each as wide as the layout was. Readers share them; a row that comes meanwhile goes to a copy.
     pub(crate) open: Arc<OpenRows>,
     #[expect(
         clippy::rc_buffer,
@@ -65,6 +76,8 @@ pub(crate) struct GroupState {
     pub(crate) pieces: Arc<Vec<Arc<Piece>>>,
     /// Above this sequence no row is in a piece; below it [`GroupState::is_sealed`] tells.
     pub(crate) sealed_through: u64,
+    /// Absent positions of all rows of this layout.
+    absences: usize,
     /// How many of the last commits held less than a quarter of the group.
     pub(crate) thin_rows: u8,
     /// Rows that were read behind a lost frame and wait for the next base.
@@ -76,6 +89,7 @@ struct WaitingRow {
     sequence: u64,
     timestamp_delta: i64,
     chain: u16,
+    joiners: Vec<u64>,
     row: Vec<u8>,
 }
 
@@ -108,9 +122,11 @@ impl GroupState {
             chain: 0,
             segment: 0,
             absentees: BTreeMap::new(),
-            open: Arc::new(OpenRows::new(n)),
+            order: None,
+            open: Arc::default(),
             pieces: Arc::new(Vec::new()),
             sealed_through: 0,
+            absences: 0,
             thin_rows: 0,
             waiting: Vec::new(),
             layout,
@@ -139,11 +155,15 @@ impl GroupState {
                 sequence,
                 timestamp_delta: section.timestamp_delta,
                 chain: section.chain,
+                joiners: section.joiners.ids(),
                 row: section.row.to_vec(),
             });
             return Err(RowFault::Gap);
         }
-        let view = RowView::parse(section.row, self.layout.len()).map_err(RowFault::Malformed)?;
+        let view = self.parse(section).map_err(RowFault::Malformed)?;
+        if !section.joiners.is_empty() {
+            self.grow(&section.joiners.ids());
+        }
         let timestamp = section.timestamp_after(self.last_timestamp);
         self.note_presence(&view, timestamp);
         view.apply(&mut self.state);
@@ -151,9 +171,52 @@ impl GroupState {
         self.last_timestamp = timestamp;
         self.newest = self.newest.max(timestamp);
         if !self.is_sealed(sequence, timestamp) {
-            Arc::make_mut(&mut self.open).push(timestamp, sequence, section.row);
+            Arc::make_mut(&mut self.open).push(
+                timestamp,
+                sequence,
+                self.layout.len() as u16,
+                section.row,
+            );
         }
         Ok(())
+    }
+
+    /// Checks a row that follows the newest one.
+    fn parse<'a>(&self, section: &RowSection<'a>) -> Result<RowView<'a>, Malformed> {
+        let malformed = |what| Err(Malformed { what, offset: 0 });
+        let width = self.layout.len() + section.joiners.len();
+        if width > GROUP_SERIES_MAX {
+            return malformed("more series join than a group may have");
+        }
+        let view = RowView::parse(section.row, width)?;
+        if !(self.layout.len()..width).all(|position| view.has(position)) {
+            return malformed("a series joins without a sample");
+        }
+        Ok(view)
+    }
+
+    /// Puts series behind the others. Rows before stay as they are: narrower.
+    fn grow(&mut self, joiners: &[u64]) {
+        let width = self.layout.len() + joiners.len();
+        // Doubling would leave half of the states of all groups unused.
+        let spare = joiners.len().max(JOINERS_EXPECTED);
+        if self.state.integers.capacity() < width {
+            self.state.integers.reserve_exact(spare);
+            self.state.scales.reserve_exact(spare);
+        }
+        self.state.integers.resize(width, 0);
+        self.state.scales.resize(width, 0);
+        self.layout = Arc::new(self.layout.grown(joiners));
+        self.order = None;
+    }
+
+    /// Tells whether it is time to make the order of the latest scrape the layout: `joiners_max` have joined, or half of
+    /// them, or the rows say so often who is absent that another layout costs less. The latter wait until no row is open.
+    pub(crate) fn is_order_due(&self, joiners_max: usize) -> bool {
+        let joined = self.layout.joined();
+        let is_worth_it =
+            joined * 2 >= joiners_max || self.absences >= ABSENCES_PER_SERIES * self.layout.len();
+        self.order.is_some() && (joined >= joiners_max || is_worth_it && self.open.len() == 0)
     }
 
     /// Tells whether a row is in a piece. A piece covers a run of rows: all of the group between its first and its last.
@@ -183,17 +246,32 @@ impl GroupState {
             return;
         }
         let before = self.last_timestamp;
-        self.absentees
-            .retain(|&position, _| !view.has(usize::from(position)));
-        view.for_each_absent(|position| {
-            self.absentees.entry(position as u16).or_insert(before);
-        });
         debug_assert!(timestamp > before);
+        // Nearly always both lists are the same.
+        let mut known = self.absentees.keys().copied().peekable();
+        let (mut leaving, mut back) = (Vec::new(), Vec::new());
+        view.for_each_absent(|position| {
+            self.absences += 1;
+            let position = position as u16;
+            back.extend(std::iter::from_fn(|| {
+                known.next_if(|known| *known < position)
+            }));
+            if known.next_if_eq(&position).is_none() {
+                leaving.push(position);
+            }
+        });
+        back.extend(known);
+        for position in back {
+            self.absentees.remove(&position);
+        }
+        for position in leaving {
+            self.absentees.insert(position, before);
+        }
     }
 
     /// Tells whether the open rows must be sealed before `base` is taken up: they walk back from the present state.
     pub(crate) fn must_seal_before(&self, base: &Base) -> bool {
-        self.open.len() > 0 && (!self.is_known || self.layout.ids() != base.ids)
+        self.open.len() > 0 && (!self.is_known || !self.layout.is(&base.ids))
     }
 
     /// Takes a base up: the layout and the whole state become what it says.
@@ -207,11 +285,16 @@ impl GroupState {
             leaving: Vec::new(),
         };
         let mut waiting = std::mem::take(&mut self.waiting);
-        if self.layout.ids() != base.ids {
-            outcome.leaving = self.leaving(&base.ids);
+        let joined = waiting.iter().flat_map(|row| row.joiners.iter().copied());
+        let is_grown = (self.layout.iter().chain(joined)).eq(base.ids.iter().copied());
+        if !is_grown {
             outcome.lost_rows = waiting.len();
             waiting.clear();
-            self.set_layout(Arc::new(Layout::new(base.ids.clone())));
+        }
+        if !self.layout.is(&base.ids) {
+            let layout = self.layout.changed_to(base.ids.clone());
+            outcome.leaving = self.leaving(&layout);
+            self.set_layout(Arc::new(layout));
         }
         outcome.lost_rows += self.recover(waiting, base);
         self.state.clone_from(&base.state);
@@ -224,52 +307,51 @@ impl GroupState {
         outcome
     }
 
-    /// Returns members that `ids` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
-    fn leaving(&self, ids: &[u64]) -> Vec<(u64, Timestamp)> {
-        let staying: HashSet<u64> = ids.iter().copied().collect();
-        let members = self
-            .layout
-            .ids()
-            .iter()
-            .enumerate()
-            .filter(|(_, id)| !staying.contains(id));
+    /// Returns members that `next` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
+    fn leaving(&self, next: &Layout) -> Vec<(u64, Timestamp)> {
+        let members = self.layout.iter().enumerate();
         members
-            .map(|(position, &id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN)))
+            .filter(|&(position, id)| next.position_of(id, position).is_none())
+            .map(|(position, id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN)))
             .collect()
     }
 
     fn set_layout(&mut self, layout: Arc<Layout>) {
-        OpenRows::restart(&mut self.open, layout.len());
+        OpenRows::restart(&mut self.open);
         self.layout = layout;
+        self.order = None;
+        self.absences = 0;
     }
 
     /// Walks rows that wait back from the base behind them; returns how many cannot be.
     fn recover(&mut self, waiting: Vec<WaitingRow>, base: &Base) -> usize {
         let mut chain = base.chain;
         let mut timestamp = base.last_timestamp;
+        let mut width = self.layout.len();
         let mut found = Vec::new();
         let mut lost = waiting.len();
         for row in waiting.into_iter().rev() {
-            if row.chain != chain || RowView::parse(&row.row, self.layout.len()).is_err() {
+            if row.chain != chain || RowView::parse(&row.row, width).is_err() {
                 break;
             }
             lost -= 1;
             let before = timestamp.wrapping_sub(row.timestamp_delta);
-            found.push((timestamp, row.sequence, row.row));
+            found.push((timestamp, row.sequence, width as u16, row.row));
             timestamp = before;
             chain = chain.wrapping_sub(1);
+            width -= row.joiners.len();
         }
         // Open rows are the newest ones without a gap.
         let open = found
             .iter()
-            .position(|(timestamp, sequence, _)| self.is_sealed(*sequence, *timestamp))
+            .position(|(timestamp, sequence, ..)| self.is_sealed(*sequence, *timestamp))
             .unwrap_or(found.len());
         lost += found[open..]
             .iter()
-            .filter(|(timestamp, sequence, _)| !self.is_sealed(*sequence, *timestamp))
+            .filter(|(timestamp, sequence, ..)| !self.is_sealed(*sequence, *timestamp))
             .count();
-        for (timestamp, sequence, row) in found[..open].iter().rev() {
-            Arc::make_mut(&mut self.open).push(*timestamp, *sequence, row);
+        for (timestamp, sequence, width, row) in found[..open].iter().rev() {
+            Arc::make_mut(&mut self.open).push(*timestamp, *sequence, *width, row);
         }
         lost
     }
@@ -299,7 +381,7 @@ impl GroupState {
         {
             return;
         }
-        if header.last_sequence >= self.sealed_through && self.layout.ids() != piece.layout.ids() {
+        if header.last_sequence >= self.sealed_through && !self.layout.is_same(&piece.layout) {
             self.set_layout(Arc::clone(&piece.layout));
             self.state = RowState::new(self.layout.len());
             self.absentees.clear();
@@ -330,10 +412,11 @@ impl GroupState {
         floors: &HashMap<u64, Timestamp>,
     ) -> Vec<(u64, Timestamp)> {
         debug_assert_eq!(self.open.len(), 0);
-        let leaving = self.leaving(&ids);
-        let mut state = RowState::new(ids.len());
+        let layout = Layout::new(ids);
+        let leaving = self.leaving(&layout);
+        let mut state = RowState::new(layout.len());
         let mut absentees = BTreeMap::new();
-        for (position, &id) in ids.iter().enumerate() {
+        for (position, id) in layout.iter().enumerate() {
             let newest = match self.layout.position_of(id, position) {
                 Some(before) => {
                     state.integers[position] = self.state.integers[before];
@@ -346,12 +429,57 @@ impl GroupState {
                 absentees.insert(position as u16, newest);
             }
         }
+        self.replace_layout(layout, state, absentees);
+        leaving
+    }
+
+    /// Makes the order of the latest scrape the layout, in memory: the next row is preceded by a base. The open rows must
+    /// have been sealed.
+    ///
+    /// Returns the members that leave, with their newest timestamps.
+    pub(crate) fn settle_order(&mut self) -> Vec<(u64, Timestamp)> {
+        debug_assert_eq!(self.open.len(), 0);
+        let Some(order) = self.order.take() else {
+            return Vec::new();
+        };
+        let before = &self.layout;
+        let leaving = order.absent().iter().filter_map(|&position| {
+            let newest = self.newest_row_of(position).unwrap_or(i64::MIN);
+            Some((before.get(usize::from(position))?, newest))
+        });
+        let leaving = leaving.collect();
+        let mut state = RowState::default();
+        let mut ids = Vec::new();
+        for run in order.runs() {
+            let (body, tail) = before.range(run.clone());
+            ids.extend_from_slice(body);
+            ids.extend_from_slice(tail);
+            state
+                .integers
+                .extend_from_slice(&self.state.integers[run.clone()]);
+            state.scales.extend_from_slice(&self.state.scales[run]);
+        }
+        let positions = order.runs().flatten().enumerate();
+        let absentees = positions.filter_map(|(position, before)| {
+            let newest = self.absentees.get(&(before as u16))?;
+            Some((position as u16, *newest))
+        });
+        let absentees = absentees.collect();
+        self.replace_layout(Layout::new(ids), state, absentees);
+        leaving
+    }
+
+    fn replace_layout(
+        &mut self,
+        layout: Layout,
+        state: RowState,
+        absentees: BTreeMap<u16, Timestamp>,
+    ) {
         self.state = state;
         self.absentees = absentees;
-        self.set_layout(Arc::new(Layout::new(ids)));
+        self.set_layout(Arc::new(layout));
         self.segment = 0;
         self.thin_rows = 0;
-        leaving
     }
 
     /// Tells whether it is time to seal.
@@ -411,7 +539,7 @@ impl GroupState {
             + absentees
             + waiting.sum::<usize>()
             + self.open.memory_bytes()
-            + self.layout.memory_bytes()
+            + self.order.as_ref().map_or(0, ScrapeOrder::memory_bytes)
     }
 }
 
@@ -432,15 +560,11 @@ impl Sealer {
             row: open.view(index),
         };
         let rows: Vec<PieceRow<'_>> = (0..end).map(row).collect();
+        let ids = state.layout.to_vec();
         self.bytes.clear();
         if end == open.len() {
-            self.encoder.encode(
-                group,
-                state.layout.ids(),
-                &rows,
-                &state.state,
-                &mut self.bytes,
-            );
+            self.encoder
+                .encode(group, &ids, &rows, &state.state, &mut self.bytes);
             return;
         }
         let mut earlier = state.state.clone();
@@ -448,7 +572,7 @@ impl Sealer {
             open.view(index).invert(&mut earlier);
         }
         self.encoder
-            .encode(group, state.layout.ids(), &rows, &earlier, &mut self.bytes);
+            .encode(group, &ids, &rows, &earlier, &mut self.bytes);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Capacities count, not what is in them: that is what the allocator gave. What it adds to each allocation is counted where
 //! allocations are small and many; holes between them, which it keeps for itself, are not.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,19 +56,19 @@ impl Head {
     /// Adds up the bytes the head accounts for. Walks the groups and what is lone, one lock at a time.
     pub(crate) fn memory(&self) -> HeadMemory {
         let groups = self.all_groups();
-        let mut layouts = HashSet::new();
+        let (mut layouts, mut shared) = (HashMap::new(), HashMap::new());
         let mut group_bytes = self.groups.read().memory_bytes();
         for (_, group) in groups {
             let state = group.state.read();
             group_bytes += state.memory_bytes();
-            for piece in state.pieces.iter() {
-                if !Arc::ptr_eq(&piece.layout, &state.layout)
-                    && layouts.insert(Arc::as_ptr(&piece.layout) as usize)
-                {
-                    group_bytes += piece.layout.memory_bytes();
-                }
+            let of_pieces = state.pieces.iter().map(|piece| &piece.layout);
+            for layout in of_pieces.chain([&state.layout]) {
+                layouts.insert(Arc::as_ptr(layout) as usize, layout.own_bytes());
+                let (body, bytes) = layout.shared_bytes();
+                shared.insert(body, bytes);
             }
         }
+        group_bytes += layouts.values().chain(shared.values()).sum::<usize>();
         let slot_bytes = self.slots.read().memory_bytes()
             + self.tombstones.read().memory_bytes()
             + self.unstored.lock().capacity() * size_of::<u64>();

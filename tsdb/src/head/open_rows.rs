@@ -14,10 +14,13 @@ use super::memory::OVERHEAD_BYTES;
 /// Rows for which a block has room, as long as the one it is made for, and a quarter: the next ones may be longer.
 const BLOCK_ROWS: usize = 4;
 
+/// The last block grows if it has to. So many rows are open only if sealing has failed for long.
+const BLOCKS_MAX: usize = u16::MAX as usize;
+
 /// The smallest block: those of small groups are not worth an allocation each.
 const BLOCK_BYTES_MIN: usize = 256;
 
-/// Rows of one layout and one block range.
+/// Rows of one layout, which may have grown meanwhile, and one block range.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OpenRows {
     rows: Vec<OpenRow>,
@@ -25,7 +28,6 @@ pub(crate) struct OpenRows {
     blocks: Vec<Vec<u8>>,
     /// Bytes of all rows.
     bytes: usize,
-    width: usize,
 }
 
 /// One open row.
@@ -33,19 +35,13 @@ pub(crate) struct OpenRows {
 pub(crate) struct OpenRow {
     pub(crate) timestamp: Timestamp,
     pub(crate) sequence: u64,
-    block: u32,
     offset: u32,
+    block: u16,
+    /// Positions the group had: what joined later is not in the row.
+    pub(crate) width: u16,
 }
 
 impl OpenRows {
-    /// Returns no rows, of a layout of this width.
-    pub(crate) fn new(width: usize) -> Self {
-        Self {
-            width,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -62,13 +58,13 @@ impl OpenRows {
 
     /// Returns a row. The bytes were checked when they came in.
     pub(crate) fn view(&self, index: usize) -> RowView<'_> {
-        RowView::split(self.bytes_of(index), self.width)
+        RowView::split(self.bytes_of(index), usize::from(self.rows[index].width))
             .expect("rows are parsed before they are kept")
     }
 
     fn bytes_of(&self, index: usize) -> &[u8] {
         let row = &self.rows[index];
-        let block = &self.blocks[row.block as usize];
+        let block = &self.blocks[usize::from(row.block)];
         let next = self.rows.get(index + 1);
         let end = next
             .filter(|next| next.block == row.block)
@@ -76,7 +72,7 @@ impl OpenRows {
         &block[row.offset as usize..end]
     }
 
-    pub(crate) fn push(&mut self, timestamp: Timestamp, sequence: u64, row: &[u8]) {
+    pub(crate) fn push(&mut self, timestamp: Timestamp, sequence: u64, width: u16, row: &[u8]) {
         if self.rows.len() == self.rows.capacity() {
             self.rows.reserve_exact(8);
         }
@@ -86,16 +82,17 @@ impl OpenRows {
         self.rows.push(OpenRow {
             timestamp,
             sequence,
-            block: block as u32,
             offset: offset as u32,
+            block: block as u16,
+            width,
         });
     }
 
-    /// Returns a block that takes `len` bytes without growing, behind the last row or empty, and how many it has.
+    /// Returns a block that takes `len` bytes, behind the last row or empty, and how many it has.
     fn room_for(&mut self, len: usize) -> (usize, usize) {
-        let last = self.rows.last().map_or(0, |row| row.block as usize);
+        let last = self.rows.last().map_or(0, |row| usize::from(row.block));
         if let Some(block) = self.blocks.get(last)
-            && block.capacity() - block.len() >= len
+            && (block.capacity() - block.len() >= len || last == BLOCKS_MAX)
         {
             return (last, block.len());
         }
@@ -111,29 +108,28 @@ impl OpenRows {
         (next, 0)
     }
 
-    /// Empties `open` for rows of this width. The blocks that were in use stay, unless somebody reads them.
-    pub(crate) fn restart(open: &mut Arc<Self>, width: usize) {
+    /// Empties `open`. The blocks that were in use stay, unless somebody reads them.
+    pub(crate) fn restart(open: &mut Arc<Self>) {
         let Some(open) = Arc::get_mut(open) else {
-            *open = Arc::new(Self::new(width));
+            *open = Arc::default();
             return;
         };
-        let used = open.rows.last().map_or(0, |row| row.block as usize + 1);
+        let used = open.rows.last().map_or(0, |row| usize::from(row.block) + 1);
         open.blocks.truncate(used);
         open.blocks.iter_mut().for_each(Vec::clear);
         open.rows.clear();
         open.bytes = 0;
-        open.width = width;
     }
 
     /// Lets go of the first `count` rows.
     pub(crate) fn drop_first(open: &mut Arc<Self>, count: usize) {
         if count >= open.len() {
-            return Self::restart(open, open.width);
+            return Self::restart(open);
         }
-        let mut left = Self::new(open.width);
+        let mut left = Self::default();
         for index in count..open.len() {
             let row = open.rows[index];
-            left.push(row.timestamp, row.sequence, open.bytes_of(index));
+            left.push(row.timestamp, row.sequence, row.width, open.bytes_of(index));
         }
         *open = Arc::new(left);
     }
@@ -183,14 +179,14 @@ mod tests {
         /// Whatever is done, the rows are those of a plain list; a reader keeps those it saw.
         #[test]
         fn rows_are_those_of_a_list(steps in prop::collection::vec(step(), 1..80)) {
-            let mut open = Arc::new(OpenRows::new(1));
+            let mut open = Arc::new(OpenRows::default());
             let mut plain = PlainRows::new();
             let mut reader: Option<(Arc<OpenRows>, PlainRows)> = None;
             for (at, step) in steps.into_iter().enumerate() {
                 match step {
                     Step::Push(len) => {
                         let row = vec![at as u8; len];
-                        Arc::make_mut(&mut open).push(at as i64, at as u64, &row);
+                        Arc::make_mut(&mut open).push(at as i64, at as u64, 1, &row);
                         plain.push((at as i64, row));
                     }
                     Step::DropFirst(count) => {
@@ -198,7 +194,7 @@ mod tests {
                         plain.drain(..count.min(plain.len()));
                     }
                     Step::Restart => {
-                        OpenRows::restart(&mut open, 1);
+                        OpenRows::restart(&mut open);
                         plain.clear();
                     }
                     Step::Read => reader = Some((Arc::clone(&open), plain.clone())),
@@ -215,20 +211,20 @@ mod tests {
 
     #[test]
     fn memory_is_used_again() {
-        let mut open = Arc::new(OpenRows::new(1000));
+        let mut open = Arc::new(OpenRows::default());
         let mut sizes = Vec::new();
         for _ in 0..4 {
             for at in 0..32 {
-                Arc::make_mut(&mut open).push(at, 0, &[0; 1000]);
+                Arc::make_mut(&mut open).push(at, 0, 1000, &[0; 1000]);
             }
             sizes.push(open.memory_bytes());
-            OpenRows::restart(&mut open, 1000);
+            OpenRows::restart(&mut open);
         }
         assert!(sizes[0] < 32 * 1000 * 11 / 10 + 32 * 24 + 512, "{sizes:?}");
         assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
         // A short run lets go of what a long one needed.
-        Arc::make_mut(&mut open).push(0, 0, &[0; 1000]);
-        OpenRows::restart(&mut open, 1000);
+        Arc::make_mut(&mut open).push(0, 0, 1000, &[0; 1000]);
+        OpenRows::restart(&mut open);
         assert!(open.memory_bytes() < 6_000);
     }
 }

@@ -167,7 +167,7 @@ impl Head {
         groups.remove(index);
         drop(groups);
         let mut slots = self.slots.write();
-        for &id in group.state.read().layout.ids() {
+        for id in group.state.read().layout.iter() {
             if let Some(slot) = slots.find(id)
                 && slots.get(slot).home() == Some(index)
             {

@@ -468,20 +468,35 @@ impl HeadSeries {
         if self.lone_overlaps(range) {
             return true;
         }
-        let in_rows = |open: &OpenRows| {
-            open.rows()
-                .iter()
-                .any(|row| row.sequence <= self.published && range.contains(row.timestamp))
-        };
-        self.home
-            .as_ref()
-            .is_some_and(|home| in_rows(&home.group.open))
-            || self.groups.iter().any(|(group, hint)| {
-                group
-                    .pieces
-                    .iter()
-                    .any(|piece| self.position_in(piece, *hint, range).is_some())
+        let in_rows = |home: &Home| {
+            home.group.open.rows().iter().any(|row| {
+                row.sequence <= self.published
+                    && range.contains(row.timestamp)
+                    && home.position < usize::from(row.width)
             })
+        };
+        let in_piece = |piece: &Piece, hint: usize| {
+            let position = self.position_in(piece, hint, range);
+            position.is_some_and(|position| self.is_seen_in(piece, position, range))
+        };
+        self.home.as_ref().is_some_and(in_rows)
+            || self
+                .groups
+                .iter()
+                .any(|(group, hint)| group.pieces.iter().any(|piece| in_piece(piece, *hint)))
+    }
+
+    /// Tells whether a series may have been in a piece when the view was made: in one that was sealed later it may have
+    /// joined later.
+    fn is_seen_in(&self, piece: &Piece, position: usize, range: TimeRange) -> bool {
+        if piece.header.last_sequence <= self.published {
+            return true;
+        }
+        let (mut scratch, mut samples) = (Vec::new(), Samples::default());
+        let keep = |timestamp, sequence| self.keeps(range, timestamp, sequence);
+        let read = piece.with_view(|view| view.read(position, keep, &mut scratch, &mut samples));
+        // What is damaged is told by who reads it.
+        read.is_err() || !samples.is_empty()
     }
 
     fn lone_overlaps(&self, range: TimeRange) -> bool {

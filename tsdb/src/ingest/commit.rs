@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Rejection, Result};
 use crate::frame::{DeletedRange, put_tombstones};
 use crate::head::{ApplyReport, Head, Sealer};
-use crate::row::RowEncoder;
+use crate::row::{RowEncoder, RowState};
 use crate::wal::{Appended, FrameBuffer, Wal};
 
 use super::alone::AloneScratch;
@@ -46,6 +46,12 @@ pub(crate) struct Committer {
     pub(super) rules: Rules,
     pub(super) encoder: RowEncoder,
     pub(super) row: Vec<u8>,
+    /// The values of a scrape in the order of the layout.
+    pub(super) values: Vec<f64>,
+    /// A group's state before series join, as wide as it is afterwards.
+    pub(super) grown: RowState,
+    /// Who joins, as the frame says it.
+    pub(super) joiners: Vec<u8>,
     pub(super) frame: FrameBuffer,
     pub(super) alone: AloneScratch,
     pub(super) sealer: Sealer,
@@ -60,6 +66,9 @@ impl Committer {
             rules,
             encoder: RowEncoder::default(),
             row: Vec::new(),
+            values: Vec::new(),
+            grown: RowState::default(),
+            joiners: Vec::new(),
             frame: FrameBuffer::new(),
             sealer: Sealer::default(),
         }
@@ -74,10 +83,13 @@ impl Committer {
         if staged.is_empty() {
             return Ok(Committed::default());
         }
-        if let Some(batch) = staged.single()
-            && let Some(committed) = self.commit_row(staged, batch)?
-        {
-            return Ok(committed);
+        if let Some(batch) = staged.single() {
+            if let Some(committed) = self.commit_row(staged, batch)? {
+                return Ok(committed);
+            }
+            if let Some(committed) = self.commit_scrape(staged, batch)? {
+                return Ok(committed);
+            }
         }
         if let Some(committed) = self.commit_alone(staged)? {
             return Ok(committed);

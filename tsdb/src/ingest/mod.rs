@@ -6,13 +6,15 @@
 //! 3. The head applies the frame, under the locks that were taken before judging.
 //! 4. The caller waits for what its durability asks for and publishes.
 //!
-//! The common case is one scrape of a group whose layout is exactly the staged references (`row.rs`): one comparison
-//! judges all of it, and no lock is taken but the group's. Samples of known series that are in no group and in order
-//! are one comparison each (`alone.rs`). Everything else goes through `plan.rs`, one such commit at a time. After a crash [`replay`] reads the log back through the same functions of the head.
+//! The common case is one scrape of a group, exactly the series of the scrape before (`row.rs`): one comparison judges all
+//! of it, and no lock is taken but the group's. A scrape in which series come and go is compared with the one before
+//! run by run (`scrape.rs`). Samples of known series that are in no group and in order are one comparison each
+//! (`alone.rs`). Everything else goes through `plan.rs`, one such commit at a time. After a crash [`replay`] reads the log back through the same functions of the head.
 
 mod alone;
 mod commit;
 mod judge;
+mod members;
 mod plan;
 mod replay;
 mod row;

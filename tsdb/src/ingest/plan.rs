@@ -2,8 +2,7 @@
 //!
 //! One such commit runs at a time: it may change homes, layouts and groups.
 //!
-//! 1. Look every reference up and lock the home groups in ascending order. Of a scrape that is nearly a group's layout
-//!    only what differs is looked up.
+//! 1. Look every reference up and lock the home groups in ascending order.
 //! 2. Go through the batches in order of time and judge each sample. A group that is present by a quarter gets a row;
 //!    homeless series that come together found a group; everything else is alone.
 //! 3. Write the frame: definitions, bases where the segment has none, rows, lone samples.
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::{RwLockUpgradableReadGuard, RwLockWriteGuard};
 
 use crate::error::{Rejection, Result};
-use crate::frame::{LoneSample, RowSection, put_lone, put_row, timestamp_delta};
+use crate::frame::{Joiners, LoneSample, RowSection, put_lone, put_row, timestamp_delta};
 use crate::head::{Group, GroupState, Head, HeadView, Layout, THIN_ROWS_MAX};
 use crate::limits::{GROUP_SERIES_MAX, GROUP_SERIES_MIN};
 use crate::row::{RowState, RowView};
@@ -24,8 +23,8 @@ use crate::wal::Appended;
 
 use super::commit::{Committed, Committer};
 use super::judge::{Judge, Way};
+use super::members::{Entry, joiners_max, look_up};
 use super::row::put_group_base;
-use super::scrape::{Entry, Scrape, look_up};
 use super::staged::Staged;
 
 type Guard<'a> = RwLockUpgradableReadGuard<'a, GroupState>;
@@ -88,21 +87,10 @@ impl Committer {
         let head = Arc::clone(&self.head);
         let _structure = head.structure.write();
         let mut plan = Plan::default();
-        let scrape = Scrape::of(&head, staged);
         let mut entries = vec![None; staged.ids.len()];
         let mut homes = BTreeSet::new();
         let rejected = &mut plan.committed.rejected;
-        match &scrape {
-            Some(scrape) => {
-                homes.insert(scrape.home);
-                let others = scrape.others.iter().copied();
-                look_up(&head, staged, others, &mut entries, &mut homes, rejected);
-            }
-            None => {
-                let all = 0..staged.ids.len();
-                look_up(&head, staged, all, &mut entries, &mut homes, rejected);
-            }
-        }
+        look_up(&head, staged, &mut entries, &mut homes, rejected);
         let groups: Vec<(u32, Arc<Group>)> = {
             let groups = head.groups.read();
             homes
@@ -116,23 +104,6 @@ impl Committer {
             .collect();
         // Read under the groups' locks: the boundary cannot pass samples that are not applied yet.
         let judge = self.judge();
-        if let (Some(scrape), Some(batch)) = (scrape, staged.single()) {
-            let home = plans.iter_mut().find(|group| group.index == scrape.home);
-            match home {
-                Some(group)
-                    if batch.timestamp > group.guard().newest
-                        && batch.timestamp >= judge.boundary =>
-                {
-                    group.hits = scrape.members;
-                }
-                _ => {
-                    // Something is not in order, so each of them is looked at by itself.
-                    let members = scrape.members.iter().map(|&(_, index)| index);
-                    let rejected = &mut plan.committed.rejected;
-                    look_up(&head, staged, members, &mut entries, &mut homes, rejected);
-                }
-            }
-        }
         self.judge_batches(staged, &entries, &judge, &mut plans, &mut plan)?;
         let is_empty = plan.alone.is_empty()
             && plan.founded.is_empty()
@@ -164,9 +135,7 @@ impl Committer {
             .collect();
         let batches = staged.batches();
         let mut homeless = Vec::new();
-        let mut touched: Vec<usize> = (0..plans.len())
-            .filter(|&at| !plans[at].hits.is_empty())
-            .collect();
+        let mut touched: Vec<usize> = Vec::new();
         for same_time in batches.chunk_by(|a, b| a.timestamp == b.timestamp) {
             let timestamp = same_time[0].timestamp;
             for entry in same_time
@@ -497,7 +466,7 @@ impl Committer {
             };
             let sealed = head.seal_if_due(group.group, &mut state, &mut self.sealer);
             let drifted = state.thin_rows >= THIN_ROWS_MAX
-                || group.joiners >= (state.layout.len() / 8).max(GROUP_SERIES_MIN);
+                || group.joiners >= joiners_max(state.layout.len());
             let differs = group.joiners > 0 || !state.absentees.is_empty() || was_thin;
             if differs && (sealed || drifted) {
                 self.renew_layout(group.index, group.group, &mut state, staged);
@@ -577,6 +546,7 @@ impl PlannedRow {
             group,
             timestamp_delta: timestamp_delta(before, self.timestamp),
             chain: self.chain,
+            joiners: Joiners::default(),
             row: &self.bytes,
         }
     }
@@ -588,6 +558,7 @@ impl NewGroup {
             group: self.group.id,
             timestamp_delta: timestamp_delta(i64::MIN, self.timestamp),
             chain: 1,
+            joiners: Joiners::default(),
             row: &self.row,
         }
     }
@@ -635,7 +606,7 @@ fn note_undefined(head: &Head, plans: &[GroupPlan<'_>], plan: &mut Plan) {
     let members = plans
         .iter()
         .filter(|group| !group.rows.is_empty() && group.guard().segment == 0)
-        .flat_map(|group| group.guard().layout.ids().iter().copied());
+        .flat_map(|group| group.guard().layout.iter());
     let founded = plan
         .founded
         .iter()

@@ -1,14 +1,22 @@
-//! The common commit: one scrape, exactly the layout of one group, newer than everything in it.
+//! The common commit: one scrape, exactly the series of the one before, newer than everything in the group.
 
-use parking_lot::RwLockUpgradableReadGuard;
+use parking_lot::{RwLockUpgradableReadGuard, RwLockWriteGuard};
 
 use crate::error::Result;
-use crate::frame::{RowSection, put_base, put_row, timestamp_delta};
-use crate::head::GroupState;
+use crate::frame::{Joiners, RowSection, put_base, put_row, timestamp_delta};
+use crate::head::{Group, GroupState};
+use crate::time::Timestamp;
 use crate::wal::Appended;
 
 use super::commit::{Committed, Committer};
+use super::members::{Entry, joiners_max};
 use super::staged::{Batch, Staged};
+
+/// A row the log has, and the group that took it up.
+pub(super) struct WrittenRow<'a> {
+    pub(super) state: RwLockWriteGuard<'a, GroupState>,
+    pub(super) committed: Committed,
+}
 
 impl Committer {
     /// Commits the batch as one row, or answers `None` if it is not that simple.
@@ -23,55 +31,86 @@ impl Committer {
         let state = group.state.upgradable_read();
         // The group's lock is held, so the boundary cannot pass a row that is not applied yet.
         let is_in_order = batch.timestamp > state.newest && batch.timestamp >= self.head.boundary();
-        if !is_in_order || state.layout.ids() != staged.ids {
+        if !is_in_order {
             return Ok(None);
         }
-        let chain = state.chain.wrapping_add(1);
-        let timestamp_delta = timestamp_delta(state.last_timestamp, batch.timestamp);
         self.row.clear();
-        self.encoder
-            .encode(&staged.values, &[], &state.state, &mut self.row);
+        match &state.order {
+            None if state.layout.is(&staged.ids) => {
+                self.encoder
+                    .encode(&staged.values, &[], &state.state, &mut self.row);
+            }
+            // Making it the layout changes homes: not here.
+            Some(order)
+                if !state.is_order_due(joiners_max(state.layout.len()))
+                    && order.matches(&state.layout, &staged.ids) =>
+            {
+                self.values.resize(state.layout.len(), 0.0);
+                order.spread(&staged.values, &mut self.values);
+                self.encoder
+                    .encode(&self.values, order.absent(), &state.state, &mut self.row);
+            }
+            _ => return Ok(None),
+        }
+        let mut written = self.write_row(&group, state, batch.timestamp, &[])?;
+        written.committed.in_rows = staged.ids.len() as u64;
+        self.head
+            .seal_if_due(&group, &mut written.state, &mut self.sealer);
+        Ok(Some(written.committed))
+    }
+
+    /// Writes and applies the row that was encoded, with which `joining` join.
+    pub(super) fn write_row<'a>(
+        &mut self,
+        group: &'a Group,
+        state: RwLockUpgradableReadGuard<'a, GroupState>,
+        timestamp: Timestamp,
+        joining: &[Entry],
+    ) -> Result<WrittenRow<'a>> {
+        let section = RowSection {
+            group: group.id,
+            timestamp_delta: timestamp_delta(state.last_timestamp, timestamp),
+            chain: state.chain.wrapping_add(1),
+            joiners: Joiners::new(joining.len(), &self.joiners),
+            row: &self.row,
+        };
+        let undefined: Vec<(u64, u32)> = joining
+            .iter()
+            .filter(|entry| entry.is_new)
+            .map(|entry| (entry.id, entry.slot))
+            .collect();
+        let mut committed = Committed::default();
         let (sequence, segment) = loop {
             let segment = self.wal.segment();
             self.frame.clear();
+            let out = self.frame.out();
+            if !undefined.is_empty() {
+                self.head.put_definitions(&undefined, out);
+                committed.definition_bytes = out.len() as u64;
+            }
             let base_bytes = if state.segment == segment {
                 0
             } else {
-                put_group_base(self.frame.out(), group.id, &state)
+                put_group_base(out, group.id, &state)
             };
-            put_row(
-                self.frame.out(),
-                &RowSection {
-                    group: group.id,
-                    timestamp_delta,
-                    chain,
-                    row: &self.row,
-                },
-            );
-            match self.wal.append(&mut self.frame, segment, base_bytes)? {
-                Appended::Written { sequence } => break (sequence, segment),
-                Appended::Rotated { .. } => {}
+            put_row(out, &section);
+            let appended = self.wal.append(&mut self.frame, segment, base_bytes)?;
+            if let Appended::Written { sequence } = appended {
+                break (sequence, segment);
             }
         };
+        committed.sequence = Some(sequence);
+        if !undefined.is_empty() {
+            self.head.note_defined(undefined.into_iter());
+        }
         let mut state = RwLockUpgradableReadGuard::upgrade(state);
-        let section = RowSection {
-            group: group.id,
-            timestamp_delta,
-            chain,
-            row: &self.row,
-        };
         state
             .apply_row(sequence, &section)
             .expect("the row was encoded from this state");
         state.segment = segment;
         state.thin_rows = 0;
-        self.head.note_time(batch.timestamp);
-        self.head.seal_if_due(&group, &mut state, &mut self.sealer);
-        Ok(Some(Committed {
-            sequence: Some(sequence),
-            in_rows: staged.ids.len() as u64,
-            ..Committed::default()
-        }))
+        self.head.note_time(timestamp);
+        Ok(WrittenRow { state, committed })
     }
 }
 
@@ -86,7 +125,7 @@ pub(super) fn put_group_base(out: &mut Vec<u8>, group: u64, state: &GroupState) 
     put_base(
         out,
         group,
-        state.layout.ids(),
+        &state.layout.to_vec(),
         state.last_timestamp,
         state.chain,
         &state.state,

@@ -2,7 +2,7 @@
 
 use crate::chunk::dense;
 use crate::encoding::{Malformed, crc32, put_uvarint, put_varint};
-use crate::row::{RowState, RowView, walk_back};
+use crate::row::{RowState, RowView, SCALE_MAX, to_integer, walk_back};
 
 use super::{
     Content, HEADER_BYTES, KIND_CONSTANT, KIND_PACKED, KIND_VALUES, PieceHeader, SCALE_BITS_TAG,
@@ -22,8 +22,10 @@ pub struct PieceRow<'a> {
 
 /// The row changes this position's integer.
 const CHANGED: u8 = 1;
-/// The position is absent, stale or changes its scale in some row.
+/// The position is absent or stale in some row.
 const IRREGULAR: u8 = 2;
+/// The position changes its scale.
+const RESCALED: u8 = 4;
 
 /// Positions whose columns are gathered together: one cache line of integers from each row.
 const TILE: usize = 8;
@@ -36,6 +38,10 @@ pub struct PieceEncoder {
     marks: Vec<u8>,
     /// Two bits for each position: whether any row changes it by a small step.
     stepped: Vec<u8>,
+    /// A bit for each row, position after position: whether the position is absent.
+    absent: RowBits,
+    /// The same: whether its sample is the staleness marker.
+    stale: RowBits,
     state: RowState,
     column: Vec<i64>,
     values: Vec<f64>,
@@ -46,8 +52,8 @@ pub struct PieceEncoder {
 impl PieceEncoder {
     /// Appends the piece of `rows` to `out`, header first.
     ///
-    /// `state` is the group's state after the last row and `ids` its layout. The timestamps ascend and span less than
-    /// 2^32 milliseconds, and so do the sequences.
+    /// `state` is the group's state after the last row and `ids` its layout; rows may be narrower, but none is than the
+    /// one before. The timestamps ascend and span less than 2^32 milliseconds, and so do the sequences.
     pub fn encode(
         &mut self,
         group: u64,
@@ -115,6 +121,8 @@ impl PieceEncoder {
         self.matrix.resize(n * rows.len(), 0);
         self.marks.clear();
         self.marks.resize(n, 0);
+        self.absent.clear(n, rows.len());
+        self.stale.clear(n, rows.len());
         self.state.integers.clone_from(&state.integers);
         self.state.scales.clone_from(&state.scales);
         self.stepped.clear();
@@ -122,16 +130,23 @@ impl PieceEncoder {
         for (index, row) in rows.iter().enumerate().rev() {
             self.matrix[index * n..][..n].copy_from_slice(&self.state.integers);
             let marks = &mut self.marks;
+            let mut note = |bits: &mut RowBits, position: usize| {
+                marks[position] |= IRREGULAR;
+                bits.set(position, index);
+            };
             row.row
-                .for_each_absent(|position| marks[position] |= IRREGULAR);
+                .for_each_absent(|position| note(&mut self.absent, position));
+            (row.row.width()..n).for_each(|position| note(&mut self.absent, position));
             row.row
-                .for_each_stale(|position| marks[position] |= IRREGULAR);
+                .for_each_stale(|position| note(&mut self.stale, position));
             // The first row's changes lie before the piece.
             if index > 0 {
                 row.row.merge_steps(&mut self.stepped);
+                // What joins in this row had nothing before whose scale could differ.
+                let joined = rows[index - 1].row.width();
                 row.row.for_each_other_change(|position, scale_changes| {
-                    marks[position] |= if scale_changes {
-                        CHANGED | IRREGULAR
+                    marks[position] |= if scale_changes && position < joined {
+                        CHANGED | RESCALED
                     } else {
                         CHANGED
                     };
@@ -175,80 +190,116 @@ impl PieceEncoder {
         state: &RowState,
         out: &mut Vec<u8>,
     ) {
-        let bitmap = |test: &dyn Fn(&RowView<'_>) -> bool| {
-            let mut bits = vec![0u8; rows.len().div_ceil(8)];
-            for (index, row) in rows.iter().enumerate() {
-                bits[index / 8] |= u8::from(test(&row.row)) << (index % 8);
-            }
-            bits
-        };
-        let present = bitmap(&|row| row.has(position));
-        let stale = bitmap(&|row| row.is_stale(position));
+        let (absent, stale) = (self.absent.of(position), self.stale.of(position));
         let mut flags = 0;
         let mut sets = Vec::new();
-        if rows.iter().any(|row| !row.row.has(position)) {
-            if present.iter().all(|byte| *byte == 0) {
-                out.push(TAG_NOTHING);
-                return;
-            }
+        let absences: u32 = absent.iter().map(|byte| byte.count_ones()).sum();
+        if absences as usize == rows.len() {
+            out.push(TAG_NOTHING);
+            return;
+        }
+        if absences > 0 {
             flags |= TAG_PRESENCE;
-            sets.extend_from_slice(&present);
+            sets.extend(absent.iter().map(|byte| !byte));
+            let used = rows.len() % 8;
+            if let (Some(last), 1..) = (sets.last_mut(), used) {
+                *last &= (1 << used) - 1;
+            }
         }
         if stale.iter().any(|byte| *byte != 0) {
             flags |= TAG_STALENESS;
-            sets.extend_from_slice(&stale);
+            sets.extend_from_slice(stale);
         }
-        self.values.clear();
-        let backwards = rows.iter().rev().map(|row| row.row);
-        let mut values = std::mem::take(&mut self.values);
+        let scale = state.scales[position];
+        let integers = if self.marks[position] & RESCALED == 0 && scale <= SCALE_MAX {
+            let integers = self.matrix.chunks_exact(state.len()).enumerate();
+            let has_value = |index| !is_set(absent, index) && !is_set(stale, index);
+            self.column.clear();
+            self.column.extend(
+                integers
+                    .filter(|(index, _)| has_value(*index))
+                    .map(|(_, row)| row[position]),
+            );
+            true
+        } else {
+            self.read_values(position, rows, state);
+            self.is_decimal(scale)
+        };
+        if self.column.is_empty() && integers {
+            out.push(TAG_NOTHING | flags);
+            out.extend_from_slice(&sets);
+        } else if integers {
+            put_integers(out, scale, &self.column, flags, &sets);
+        } else {
+            self.chunk.clear();
+            self.dense.encode(&self.values, &mut self.chunk);
+            out.push(KIND_VALUES | flags);
+            out.extend_from_slice(&sets);
+            put_uvarint(out, self.chunk.len() as u64);
+            out.extend_from_slice(&self.chunk);
+        }
+    }
+
+    /// Reads the values of a position whose integers do not all have the same scale.
+    fn read_values(&mut self, position: usize, rows: &[PieceRow<'_>], state: &RowState) {
+        let stale = self.stale.of(position);
+        let values = &mut self.values;
+        values.clear();
         walk_back(
-            backwards,
+            rows.iter().rev().map(|row| row.row),
             position,
             state.integers[position],
             state.scales[position],
             |back, value| {
-                if !rows[rows.len() - 1 - back].row.is_stale(position) {
+                if !is_set(stale, rows.len() - 1 - back) {
                     values.push(value);
                 }
             },
         );
         values.reverse();
-        self.values = values;
-        if self.values.is_empty() {
-            out.push(TAG_NOTHING | flags);
-            out.extend_from_slice(&sets);
-            return;
-        }
-        let scale = self.common_scale(state.scales[position]);
-        match scale {
-            Some(scale) => put_integers(out, scale, &self.column, flags, &sets),
-            None => {
-                self.chunk.clear();
-                self.dense.encode(&self.values, &mut self.chunk);
-                out.push(KIND_VALUES | flags);
-                out.extend_from_slice(&sets);
-                put_uvarint(out, self.chunk.len() as u64);
-                out.extend_from_slice(&self.chunk);
-            }
-        }
     }
 
-    /// Turns the values into integers of one scale, if `scale` holds them all.
-    fn common_scale(&mut self, scale: u8) -> Option<u8> {
+    /// Turns the values into integers of one scale; tells whether it holds them all.
+    fn is_decimal(&mut self, scale: u8) -> bool {
         self.column.clear();
-        for &value in &self.values {
-            let (integer, exact) = crate::row::to_integer(value, scale);
-            if !exact {
-                return None;
-            }
+        self.values.iter().all(|&value| {
+            let (integer, exact) = to_integer(value, scale);
             self.column.push(integer);
-        }
-        Some(scale)
+            exact
+        })
     }
 }
 
+/// A set of rows for each position.
+#[derive(Debug, Default)]
+struct RowBits {
+    bits: Vec<u8>,
+    /// Bytes of a position.
+    stride: usize,
+}
+
+impl RowBits {
+    fn clear(&mut self, positions: usize, rows: usize) {
+        self.stride = rows.div_ceil(8);
+        self.bits.clear();
+        self.bits.resize(positions * self.stride, 0);
+    }
+
+    fn set(&mut self, position: usize, row: usize) {
+        self.bits[position * self.stride + row / 8] |= 1 << (row % 8);
+    }
+
+    fn of(&self, position: usize) -> &[u8] {
+        &self.bits[position * self.stride..][..self.stride]
+    }
+}
+
+fn is_set(bits: &[u8], row: usize) -> bool {
+    bits[row / 8] >> (row % 8) & 1 != 0
+}
+
 fn tag_scale(scale: u8) -> u8 {
-    if scale > crate::row::SCALE_MAX {
+    if scale > SCALE_MAX {
         SCALE_BITS_TAG << 2
     } else {
         scale << 2

@@ -11,6 +11,7 @@ use super::{FLAG_ABSENT, FLAG_RAW, FLAG_STALE, FLAG_STEPS, FLAGS_KNOWN, RowState
 /// A checked row over borrowed bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct RowView<'a> {
+    width: usize,
     absent: Positions<'a>,
     stale: Positions<'a>,
     raw: Positions<'a>,
@@ -47,6 +48,7 @@ impl<'a> RowView<'a> {
         let mut reader = ByteReader::new(bytes);
         let flags = reader.u8()?;
         let mut view = Self {
+            width: n,
             absent: Positions::Empty,
             stale: Positions::Empty,
             raw: Positions::Empty,
@@ -133,9 +135,15 @@ impl<'a> RowView<'a> {
         !clash
     }
 
+    /// Returns the number of positions. A group that grows has rows that are narrower than it: what joined later has no
+    /// sample in them.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Tells whether a position has a sample in this row.
     pub fn has(&self, position: usize) -> bool {
-        !self.absent.contains(position)
+        position < self.width && !self.absent.contains(position)
     }
 
     /// Tells whether every position has a sample in this row.
@@ -150,7 +158,7 @@ impl<'a> RowView<'a> {
 
     /// Tells whether a position's sample is the staleness marker.
     pub fn is_stale(&self, position: usize) -> bool {
-        self.stale.contains(position)
+        position < self.width && self.stale.contains(position)
     }
 
     /// Calls `visit` for each position whose sample is the staleness marker, in ascending order.
@@ -158,7 +166,7 @@ impl<'a> RowView<'a> {
         self.stale.for_each(visit);
     }
 
-    /// Takes `state` from before the row to after it.
+    /// Takes `state` from before the row to after it. A state that is wider keeps what lies behind.
     pub fn apply(&self, state: &mut RowState) {
         (kernel().step)(
             self.mask,
@@ -180,7 +188,7 @@ impl<'a> RowView<'a> {
         });
     }
 
-    /// Takes `state` from after the row to before it.
+    /// Takes `state` from after the row to before it. A state that is wider keeps what lies behind.
     pub fn invert(&self, state: &mut RowState) {
         (kernel().step)(self.mask, self.lanes, &mut state.integers, Direction::Back);
         self.for_each_raw(|position, xor| {
@@ -295,7 +303,8 @@ pub fn walk_back<'a>(
     mut scale: u8,
     mut visit: impl FnMut(usize, f64),
 ) {
-    for (index, row) in rows.enumerate() {
+    // In rows before it joined a position is neither stale nor there.
+    for (index, row) in rows.take_while(|row| position < row.width).enumerate() {
         if row.is_stale(position) {
             visit(index, stale_marker());
         } else if row.has(position) {

@@ -49,7 +49,13 @@ impl Catalog {
                         self.meet(lone.id, &mut missing);
                     }
                 }
-                Section::Row(_) | Section::Tombstones(_) | Section::Unknown => {}
+                Section::Row(row) => {
+                    let joiners = row.joiners.ids();
+                    joiners
+                        .into_iter()
+                        .for_each(|id| self.meet(id, &mut missing));
+                }
+                Section::Tombstones(_) | Section::Unknown => {}
             }
         }
         if missing.is_empty() {

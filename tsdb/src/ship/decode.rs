@@ -122,9 +122,16 @@ impl Group {
         section: &RowSection<'_>,
         visitor: &mut impl FrameVisitor,
     ) -> Result<(), Malformed> {
-        let row = RowView::parse(section.row, self.ids.len()).inspect_err(|_| {
+        let width = self.ids.len() + section.joiners.len();
+        let row = RowView::parse(section.row, width).inspect_err(|_| {
             self.is_known = false;
         })?;
+        for id in section.joiners.ids() {
+            self.ids.push(id);
+            self.keys.push(visitor.key(id));
+            self.state.integers.push(0);
+            self.state.scales.push(0);
+        }
         self.chain = section.chain;
         self.last_timestamp = section.timestamp_after(self.last_timestamp);
         row.apply(&mut self.state);

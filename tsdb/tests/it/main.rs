@@ -12,6 +12,7 @@ mod append;
 mod backfill;
 #[cfg(feature = "remote-write")]
 mod chaos;
+mod churn;
 mod crash;
 mod damage;
 mod faults;

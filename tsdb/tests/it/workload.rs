@@ -16,6 +16,9 @@ const SERIES: usize = 18;
 /// Block ranges of this workload.
 pub const RANGE_MS: i64 = 600_000;
 
+/// Series of the target that others take the place of.
+const REPLACED: usize = 2;
+
 /// What the workload has done so far.
 #[derive(Debug, Default, Clone)]
 pub struct Progress {
@@ -60,7 +63,13 @@ pub fn step(db: &Db, number: usize, progress: &mut Progress) -> Result<()> {
         _ => {
             let timestamp = T0 + number as i64 * 30_000;
             let mut samples: Vec<(Labels, i64, f64)> = (0..SERIES)
-                .map(|series| (name(series), timestamp, (number * series) as f64 / 10.0))
+                .map(|series| {
+                    (
+                        member(series, number),
+                        timestamp,
+                        (number * series) as f64 / 10.0,
+                    )
+                })
                 .collect();
             if number.is_multiple_of(5) {
                 samples.push((labels("lone"), timestamp, number as f64));
@@ -86,6 +95,15 @@ pub fn step(db: &Db, number: usize, progress: &mut Progress) -> Result<()> {
     content.retain(|_, samples| !samples.is_empty());
     progress.states.push(content);
     Ok(())
+}
+
+/// Returns the name of a series at a step: the last of the target belong to pods that are replaced again and again.
+fn member(series: usize, number: usize) -> Labels {
+    if series < SERIES - REPLACED {
+        return name(series);
+    }
+    let pod = number / 2;
+    labels(&format!("metric_{series}{{job=\"a\",pod=\"{pod}\"}}"))
 }
 
 fn name(series: usize) -> Labels {

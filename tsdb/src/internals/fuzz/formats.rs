@@ -234,6 +234,7 @@ pub fn frame(data: &[u8]) {
             Ok(Section::Definitions(mut reader)) => while let Ok(Some(_)) = reader.next() {},
             Ok(Section::Lone(mut reader)) => while let Ok(Some(_)) = reader.next() {},
             Ok(Section::Row(section)) => {
+                assert_eq!(section.joiners.ids().len(), section.joiners.len());
                 for n in [1, 64, 1000] {
                     any(RowView::parse(section.row, n));
                 }
