@@ -75,6 +75,11 @@ impl Block {
         })
     }
 
+    /// Reads the index once; see [`IndexReader::warm`].
+    pub(crate) fn warm_index(&self) {
+        self.index.warm();
+    }
+
     /// Returns the bytes of memory it takes beside what is mapped.
     pub(crate) fn memory_bytes(&self) -> usize {
         let tombstones = self.tombstones.read();

@@ -53,6 +53,7 @@ impl Views {
 
     /// Replaces blocks by others in one step; returns those that left.
     pub(super) fn swap(&self, added: &[Arc<Block>], removed: &[Ulid]) -> Vec<Arc<Block>> {
+        added.iter().for_each(|block| block.warm_index());
         let mut known = self.views.lock();
         let is_removed = |block: &Arc<Block>| removed.contains(&block.meta().ulid);
         let (left, mut blocks): (Vec<_>, Vec<_>) =

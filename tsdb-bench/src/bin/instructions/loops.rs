@@ -8,8 +8,9 @@ use tsdb::fs::{DiskFs, Fs, IoMode};
 use tsdb::internals::chunk::{dense, gorilla};
 use tsdb::internals::log::LogWriter;
 use tsdb::internals::row::{RowEncoder, RowState, RowView};
-use tsdb::{Samples, TimeRange};
-use tsdb_bench::cluster::{Shape, TARGET_SERIES, Values, Walk};
+use tsdb::{Db, Samples, TimeRange, parse_selector};
+use tsdb_bench::cases::LabelsChecksum;
+use tsdb_bench::cluster::{METRICS, Shape, TARGET_SERIES, Values, Walk};
 use tsdb_bench::scraper::{Lone, START_MS, Scraper, open};
 use tsdb_bench::scratch::Scratch;
 use tsdb_bench::{Error, Result};
@@ -24,7 +25,11 @@ const SEGMENT_BYTES: u64 = 128 << 20;
 /// Samples of a chunk of two hours.
 const CHUNK_SAMPLES: usize = 480;
 
-/// A loop: what it is called, what one turn of it is, and how many samples that is.
+/// Series that are selected from, and those of one metric.
+const SELECTED_FROM: u64 = 20_000;
+const SELECTED: usize = (SELECTED_FROM / METRICS) as usize;
+
+/// A loop: what it is called, what one turn of it is, and how many samples that is, or series.
 pub struct Loop {
     pub name: &'static str,
     pub what: &'static str,
@@ -47,7 +52,7 @@ const fn hot(
 }
 
 /// All loops.
-pub const LOOPS: [Loop; 12] = [
+pub const LOOPS: [Loop; 14] = [
     hot(
         "values",
         "making the values of a scrape, part of the appends below",
@@ -115,6 +120,13 @@ pub const LOOPS: [Loop; 12] = [
         WIDTH,
         replay,
     ),
+    hot(
+        "select_block",
+        "a series of 500 that a selection finds in a block, and its labels",
+        SELECTED,
+        select_block,
+    ),
+    hot("select_head", "the same in the head", SELECTED, select_head),
 ];
 
 fn values(turns: u64) -> Result<()> {
@@ -299,6 +311,36 @@ fn log_write(turns: u64) -> Result<()> {
     let body = vec![0x5a; FRAME_BYTES];
     for _ in 0..turns {
         log.append(black_box(&body))?;
+    }
+    Ok(())
+}
+
+fn select_block(turns: u64) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let db = open(scratch.path())?;
+    drop(Scraper::new(&db, SELECTED_FROM, Shape::new(START_MS))?);
+    db.flush()?;
+    db.close()?;
+    select(&open(scratch.path())?, turns)
+}
+
+fn select_head(turns: u64) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let db = open(scratch.path())?;
+    drop(Scraper::new(&db, SELECTED_FROM, Shape::new(START_MS))?);
+    select(&db, turns)
+}
+
+fn select(db: &Db, turns: u64) -> Result<()> {
+    let matchers = parse_selector("container_cpu_rss")?;
+    for _ in 0..turns {
+        let mut found = LabelsChecksum::default();
+        for series in db.querier(TimeRange::ALL)?.select(&matchers)? {
+            found.add(series?.labels());
+        }
+        if black_box(found).found != SELECTED as u64 {
+            return Err("a series is missing".into());
+        }
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Counts instructions for each sample in the hot loops, under callgrind: figures that do not depend on what else the
-//! machine does, so that a regression shows.
+//! Counts instructions for each sample in the hot loops, or for each series that is found, under callgrind: figures that
+//! do not depend on what else the machine does, so that a regression shows.
 //!
 //! ```text
 //! instructions                 counts and prints
@@ -99,7 +99,7 @@ fn compiler() -> String {
 
 fn table(counts: &[(&Loop, f64)]) -> String {
     let mut out = format!(
-        "# Instructions for each sample, under callgrind: cargo run --release -p tsdb-bench --bin instructions\n# {}\n",
+        "# Instructions for each sample, or series found, under callgrind: cargo run --release -p tsdb-bench --bin instructions\n# {}\n",
         compiler()
     );
     for (hot, count) in counts {

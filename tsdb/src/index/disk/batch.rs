@@ -306,6 +306,23 @@ impl IndexReader {
         Some(next)
     }
 
+    /// Reads every page once, so that whoever comes first does not wait for the operating system to map them, nor for their
+    /// checksums. Damage is left for those who ask for what is there.
+    pub fn warm(&self) {
+        let bytes = self.bytes.as_slice();
+        for label in &self.directory.labels {
+            for page in &label.pages {
+                let _verified = page.page.body(bytes);
+            }
+            if label.pages.len() == 1 {
+                self.make_table(label);
+            }
+        }
+        for page in &self.directory.entity_pages {
+            let _verified = page.body(bytes);
+        }
+    }
+
     /// Packs all values of a label that has a single page: they are in most label sets.
     #[cold]
     fn make_table<'a>(&self, label: &'a Label) -> Option<&'a PackedLabels> {
