@@ -122,7 +122,7 @@ pub const LOOPS: [Loop; 14] = [
     ),
     hot(
         "select_block",
-        "a series of 500 that a selection finds in a block, and its labels",
+        "a series of 500 that a selection finds in blocks, and its labels",
         SELECTED,
         select_block,
     ),

@@ -223,6 +223,9 @@ impl EntityLabel<'_> {
     }
 }
 
+/// Pages of a label, up to which all its values are packed: a thousand values, some tens of kilobytes.
+const TABLE_PAGES_MAX: usize = 16;
+
 /// Labels of an entity that there is room for at first.
 const LABELS_EXPECTED: usize = 12;
 
@@ -274,11 +277,7 @@ impl IndexReader {
             let id = delta.checked_add(next)?;
             let label = labels.get(id as usize)?;
             next = id + 1;
-            let table = match label.packed.get() {
-                None if label.pages.len() == 1 => self.make_table(label),
-                table => table,
-            };
-            out.push(match table {
+            out.push(match self.table(label) {
                 Some(table) => {
                     let place = table.find(ordinal)?;
                     EntityLabel {
@@ -310,28 +309,39 @@ impl IndexReader {
     /// checksums. Damage is left for those who ask for what is there.
     pub fn warm(&self) {
         let bytes = self.bytes.as_slice();
-        for label in &self.directory.labels {
-            for page in &label.pages {
-                let _verified = page.page.body(bytes);
-            }
-            if label.pages.len() == 1 {
-                self.make_table(label);
-            }
-        }
-        for page in &self.directory.entity_pages {
+        let of_labels = (self.directory.labels.iter()).flat_map(|label| &label.pages);
+        let pages = of_labels
+            .map(|page| &page.page)
+            .chain(&self.directory.entity_pages);
+        for page in pages {
             let _verified = page.body(bytes);
+        }
+        for label in self.directory.labels.iter().skip(1) {
+            self.table(label);
         }
     }
 
-    /// Packs all values of a label that has a single page: they are in most label sets.
+    /// Returns all values of a label, packed, if it has few pages: what most label sets have is found and copied as one.
+    #[inline]
+    fn table<'a>(&self, label: &'a Label) -> Option<&'a PackedLabels> {
+        if label.pages.len() > TABLE_PAGES_MAX {
+            return None;
+        }
+        let table = label.packed.get_or_init(|| self.make_table(label));
+        table.as_ref()
+    }
+
+    /// Packs all values of a label; none if one of its pages cannot be read.
     #[cold]
-    fn make_table<'a>(&self, label: &'a Label) -> Option<&'a PackedLabels> {
-        let page = &label.pages.first()?.page;
-        let values = page.body(self.bytes.as_slice()).ok()?;
-        let values = ValuePage::new(values, label.values as usize).ok()?;
-        let texts = (0..values.len()).map(|index| values.bytes(index));
-        let table = PackedLabels::new(&label.name, texts).ok()?;
-        Some(label.packed.get_or_init(|| table))
+    fn make_table(&self, label: &Label) -> Option<PackedLabels> {
+        let mut pages = Vec::with_capacity(label.pages.len());
+        for (number, page) in label.pages.iter().enumerate() {
+            let body = page.page.body(self.bytes.as_slice()).ok()?;
+            let count = (label.values as usize - number * PER_PAGE).min(PER_PAGE);
+            pages.push(ValuePage::new(body, count).ok()?);
+        }
+        let texts = (pages.iter()).flat_map(|page| (0..page.len()).map(|index| page.bytes(index)));
+        PackedLabels::new(&label.name, texts).ok()
     }
 }
 

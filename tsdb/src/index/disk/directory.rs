@@ -48,14 +48,14 @@ pub(super) struct Label {
     pub(super) pages: Vec<LabelPage>,
     /// The name as label sets have it.
     pub(super) packed_name: PackedName,
-    /// All values of a label that has a single page, once they were needed: they are in most label sets.
-    pub(super) packed: OnceLock<PackedLabels>,
+    /// All values of a label that has few pages, once they were needed; `None` inside if they cannot be read.
+    pub(super) packed: OnceLock<Option<PackedLabels>>,
 }
 
 impl Label {
     fn memory_bytes(&self) -> usize {
         let firsts: usize = self.pages.iter().map(|page| page.first.capacity()).sum();
-        let packed = self.packed.get();
+        let packed = self.packed.get().and_then(Option::as_ref);
         self.name.capacity()
             + self.pages.capacity() * size_of::<LabelPage>()
             + firsts
