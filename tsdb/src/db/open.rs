@@ -26,6 +26,7 @@ use crate::wal::{Log, Wal, WalConfig, Writers, read_log};
 use super::event::Event;
 use super::inner::{Counters, FlushState, Inner, Parts};
 use super::options::Options;
+use super::view::warm;
 
 /// Bytes of frames with which a sync is due, where a thread syncs. A few MiB are seconds of commits; memory beyond costs
 /// more to touch for the first time than the write itself.
@@ -38,10 +39,6 @@ const UNSYNCED_BYTES: usize = 32 << 20;
 /// The same where nobody syncs but commits.
 const UNSYNCED_BYTES_ALONE: usize = 4 << 20;
 
-/// Bytes of index of the newest blocks that are read when the database is opened: milliseconds of it, and what queries of the
-/// last days of a million series need.
-const WARM_BYTES: u64 = 32 << 20;
-
 /// Times a read-only open starts over because the writer removed a file it was about to read.
 const READ_ONLY_TRIES: usize = 8;
 
@@ -51,21 +48,6 @@ pub(super) enum Access {
     Write,
     /// Beside a writer, perhaps: nothing is locked or changed.
     Read,
-}
-
-/// Reads the indexes of the newest blocks, so that the first queries find them mapped and verified.
-fn warm_newest(blocks: &[Arc<Block>]) {
-    let mut newest: Vec<_> = blocks.iter().collect();
-    newest.sort_by_key(|block| std::cmp::Reverse(block.meta().range.end));
-    let mut left = WARM_BYTES;
-    for block in newest {
-        let index_bytes = block.meta().index_file.size_bytes;
-        if index_bytes > left {
-            break;
-        }
-        left -= index_bytes;
-        block.warm_index();
-    }
 }
 
 /// Opens the database in `dir`.
@@ -355,7 +337,7 @@ impl Opening<'_> {
             }
         }
         let blocks = self.drop_parents(blocks, access)?;
-        warm_newest(&blocks);
+        warm(&blocks);
         Ok(blocks)
     }
 
