@@ -69,14 +69,18 @@ impl Head {
             }
         }
         group_bytes += layouts.values().chain(shared.values()).sum::<usize>();
-        let slot_bytes = self.slots.read().memory_bytes()
-            + self.tombstones.read().memory_bytes()
-            + self.unstored.lock().capacity() * size_of::<u64>();
+        // Each guard ends with its statement: a commit holds some of these while it waits for others.
+        let slots = self.slots.read().memory_bytes();
+        let tombstones = self.tombstones.read().memory_bytes();
+        let unstored = self.unstored.lock().capacity() * size_of::<u64>();
+        let index = self.index.read().memory_bytes();
+        let lone = self.lone.memory_bytes();
+        let recent = self.recent.memory_bytes();
         HeadMemory {
-            index: self.index.read().memory_bytes(),
-            slots: slot_bytes,
+            index,
+            slots: slots + tombstones + unstored,
             groups: group_bytes,
-            lone: self.lone.memory_bytes() + self.recent.memory_bytes(),
+            lone: lone + recent,
         }
     }
 
