@@ -344,7 +344,7 @@ fn lives_of_changing_members_lose_and_invent_nothing() {
 fn life_of_changing_members(seed: u64) {
     let mut world = World::new();
     let mut draw = Draw(seed ^ 0x5eed);
-    let has_spool = seed % 2 == 0;
+    let has_spool = seed.is_multiple_of(2);
     let open = |world: &World| {
         let options = world
             .options()
