@@ -269,9 +269,11 @@ impl GroupState {
         }
     }
 
-    /// Tells whether the open rows must be sealed before `base` is taken up: they walk back from the present state.
+    /// Tells whether the open rows must be sealed before `base` is taken up: they walk back from the present state. The
+    /// base is of a later one if the group's last rows before it are lost.
     pub(crate) fn must_seal_before(&self, base: &Base) -> bool {
-        self.open.len() > 0 && (!self.is_known || !self.layout.is(&base.ids))
+        let is_present = self.is_known && self.chain == base.chain && self.layout.is(&base.ids);
+        self.open.len() > 0 && !is_present
     }
 
     /// Takes a base up: the layout and the whole state become what it says.

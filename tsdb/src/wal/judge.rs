@@ -72,6 +72,7 @@ pub(super) fn judge(files: Vec<SegmentFile>, limits: &[u64], start: usize, from:
     let mut walk = Walk {
         known_synced,
         last: None,
+        stands: 0,
         suspect: None,
         end: None,
         damage: Vec::new(),
@@ -105,8 +106,8 @@ pub(super) fn judge(files: Vec<SegmentFile>, limits: &[u64], start: usize, from:
         start: WalStart {
             segment: files.last().map_or(from, |file| file.number.max(from)) + 1,
             sequence: highest.max(known_synced).max(last) + 1,
-            previous: last,
-            known_synced: known_synced.min(last),
+            previous: walk.stands,
+            known_synced: known_synced.min(walk.stands),
             segments: Vec::with_capacity(files.len()),
         },
     };
@@ -174,6 +175,9 @@ struct Walk {
     known_synced: u64,
     /// Last sequence that stands, once there is a segment.
     last: Option<u64>,
+    /// Last sequence that stands. Those up to a segment's first one are void: they must not come back when the segment
+    /// is moved aside.
+    stands: u64,
     /// Bytes since then that do not verify: segment, offset, length.
     suspect: Option<(u64, u64, u64)>,
     /// Segment and position behind the last frame that stands.
@@ -206,6 +210,7 @@ impl Walk {
             (None, _) => {}
         }
         self.last = Some(header.first_sequence - 1);
+        self.stands = self.stands.max(header.previous);
         self.end = Some((file.number, file.len.min(SEGMENT_HEADERS_BYTES as u64)));
         self.suspect = None;
 
@@ -222,6 +227,7 @@ impl Walk {
                 return index;
             }
             self.last = Some(sequence);
+            self.stands = sequence;
             self.end = Some((file.number, frame.end()));
             self.suspect = None;
         }

@@ -335,6 +335,35 @@ fn segment_with_both_headers_damaged_is_reported_and_the_rest_is_read() {
 }
 
 #[test]
+fn frames_behind_a_tear_stay_void_when_the_segment_after_it_is_moved_aside() {
+    let fs = disk();
+    let quarantine = Path::new("quarantine");
+    fs.create_dir(quarantine).unwrap();
+    // Twice the second of three frames is lost before it is synced: the third is void.
+    for segment in 1..=2 {
+        let wal = open(&fs).unwrap();
+        for index in 0..3 {
+            append(&wal, &body(index)).unwrap();
+        }
+        drop(wal);
+        let at = match segment {
+            1 => SEGMENT_HEADERS_BYTES + FRAME_HEADER_BYTES + body(0).len(),
+            _ => SEGMENT_HEADERS_BYTES,
+        };
+        fs.flip_bit(&path(segment), at as u64 * 8).unwrap();
+    }
+    let log = read(&fs);
+    assert_eq!(frames(&log).into_keys().collect::<Vec<_>>(), [1]);
+    assert_eq!(log.unusable, [2]);
+    let wal = open(&fs).unwrap();
+    wal.set_aside(&log.unusable, quarantine).unwrap();
+    assert_eq!(append(&wal, &body(3)).unwrap(), 7);
+    let log = read(&fs);
+    assert_eq!(frames(&log).into_keys().collect::<Vec<_>>(), [1, 7]);
+    assert_eq!(log.damage, []);
+}
+
+#[test]
 fn unusable_segments_are_moved_aside_and_the_log_goes_on() {
     let fs = disk();
     let quarantine = Path::new("quarantine");

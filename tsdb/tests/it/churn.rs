@@ -1,8 +1,10 @@
 //! Series come and go between the scrapes of a target: whichever way a commit takes, the samples are the same.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tsdb::{Db, Labels, Rejection, Target, stale_marker};
+use tsdb::fs::CrashChoice;
+use tsdb::{Db, Labels, Rejection, SpoolStart, Target, stale_marker};
 
 use crate::support::{Draw, T0, World, labels, read};
 
@@ -228,4 +230,321 @@ fn reader_from_before_a_series_joined_sees_nothing_of_it() {
     );
     let after = db.querier(tsdb::TimeRange::ALL).unwrap();
     assert_eq!(after.select(&[]).unwrap().count(), 23);
+}
+
+/// The values of a life: few differences between scrapes, many scales, and bit patterns.
+fn value(draw: &mut Draw, number: u64) -> f64 {
+    match number % 7 {
+        0 => f64::from_bits(draw.below(u64::MAX >> 33) << 33 | draw.below(1 << 31)),
+        1 => draw.below(1000) as f64 / 10f64.powi(draw.below(7) as i32),
+        2 => 1.0,
+        3 => [-0.0, f64::INFINITY, f64::NAN, 0.1, 1e300][draw.below(5) as usize],
+        _ => (number + draw.below(3)) as f64 / 4.0,
+    }
+}
+
+/// What a life has committed, and what of it is not deleted.
+#[derive(Default)]
+struct Known {
+    ever: BTreeMap<Labels, BTreeMap<i64, u64>>,
+    left: BTreeMap<Labels, BTreeMap<i64, u64>>,
+}
+
+impl Known {
+    fn content(&self) -> Content {
+        let series = self.left.iter().filter(|(_, samples)| !samples.is_empty());
+        series
+            .map(|(labels, samples)| {
+                let samples = samples.iter().map(|(&at, &bits)| (at, bits));
+                (labels.clone(), samples.collect())
+            })
+            .collect()
+    }
+
+    /// Commits, and notes what was taken.
+    fn commit(&mut self, db: &Db, target: Option<&Target>, samples: &[Staged]) {
+        let mut appender = db.appender().unwrap();
+        if let Some(target) = target {
+            appender.set_target(target);
+        }
+        for (labels, timestamp, value) in samples {
+            appender.append(labels, *timestamp, *value).unwrap();
+        }
+        let rejected = appender.commit().unwrap().rejected;
+        for (at, (labels, timestamp, value)) in samples.iter().enumerate() {
+            if !rejected.iter().any(|(place, _)| *place == at) {
+                for known in [&mut self.ever, &mut self.left] {
+                    let series = known.entry(labels.clone()).or_default();
+                    series.entry(*timestamp).or_insert(value.to_bits());
+                }
+            }
+        }
+    }
+
+    /// Tells whether all samples are such as were committed.
+    fn has(&self, labels: &Labels, samples: &[(i64, u64)]) -> bool {
+        let known = self.ever.get(labels);
+        samples
+            .iter()
+            .all(|(at, bits)| known.and_then(|known| known.get(at)) == Some(bits))
+    }
+}
+
+/// The last row before a base is lost, so nothing between them tells of the gap.
+#[test]
+fn rows_before_a_lost_row_and_a_base_keep_their_values() {
+    let world = World::new();
+    let db = world.open();
+    let target = db.target();
+    let scrape = |db: &Db, target: &Target, step: i64| {
+        let timestamp = T0 + step * 15_000;
+        world.clock.set(timestamp);
+        let samples: Vec<Staged> = (0..20)
+            .map(|number| (name(number), timestamp, (step * step) as f64))
+            .collect();
+        assert_eq!(commit(db, target, &samples), []);
+    };
+    let files = || {
+        world
+            .fs
+            .files()
+            .into_iter()
+            .filter(|(path, _)| path.starts_with("/db/log"))
+    };
+    (0..3).for_each(|step| scrape(&db, &target, step));
+    let (log, before) = files().next_back().unwrap();
+    scrape(&db, &target, 3);
+    let (_, behind) = files().next_back().unwrap();
+    db.sync().unwrap();
+    drop(db);
+    let db = world.open();
+    scrape(&db, &db.target(), 4);
+    db.sync().unwrap();
+    drop(db);
+    world.fs.flip_bit(&log, (before + behind) * 4).unwrap();
+    let db = world.open();
+    assert!(db.stats().damaged_units > 0);
+    let kept = [0, 1, 2, 4].map(|step| (T0 + step * 15_000, ((step * step) as f64).to_bits()));
+    let found = content(&db);
+    assert_eq!(found.len(), 20);
+    for samples in found.values() {
+        assert_eq!(samples[..], kept);
+    }
+}
+
+/// Random lives over several block ranges: series of a target come, go and come back, alone and late in between, are deleted;
+/// readers stay; the process and the power end. At the end the log is damaged: then nothing is there that was not committed.
+#[test]
+fn lives_of_changing_members_lose_and_invent_nothing() {
+    for seed in crate::support::seeds("TSDB_CHURN", 20) {
+        life_of_changing_members(seed);
+    }
+}
+
+fn life_of_changing_members(seed: u64) {
+    let mut world = World::new();
+    let mut draw = Draw(seed ^ 0x5eed);
+    let has_spool = seed.is_multiple_of(2);
+    let open = |world: &World| {
+        let options = world
+            .options()
+            .with_block_range(Duration::from_secs(600))
+            .with_out_of_order_window(Duration::from_secs(1200))
+            .with_segment_bytes(4096 << (seed % 4 * 2))
+            .with_retention(None);
+        Db::open(crate::support::DIR, options).unwrap()
+    };
+    let mut db = open(&world);
+    let mut targets = [db.target(), db.target()];
+    let mut spool = has_spool.then(|| db.spool("far", SpoolStart::Now).unwrap());
+    let mut scraped = [Scraped::new(seed), Scraped::new(seed + 1000)];
+    scraped[1]
+        .members
+        .iter_mut()
+        .for_each(|number| *number += 100_000);
+    scraped[1].next += 100_000;
+    let mut known = Known::default();
+    let mut readers: Vec<(tsdb::Querier, Content)> = Vec::new();
+    let mut now = T0;
+    for step in 0..160 {
+        now += [1_000, 15_000, 15_000, 15_000, 60_000, 400_000][draw.below(6) as usize];
+        world.clock.set(now);
+        match draw.below(60) {
+            0..2 => db.checkpoint().unwrap(),
+            2 | 3 if readers.is_empty() => {
+                db.flush().unwrap();
+            }
+            4 => {
+                db.step(tsdb::Task::Flush).unwrap();
+            }
+            5 | 6 => {
+                readers.clear();
+                drop(spool);
+                db.sync().unwrap();
+                drop(db);
+                if draw.below(2) == 0 {
+                    world = World::on(world.fs.crash(CrashChoice::None));
+                    world.clock.set(now);
+                }
+                db = open(&world);
+                targets = [db.target(), db.target()];
+                spool = has_spool.then(|| db.spool("far", SpoolStart::Now).unwrap());
+            }
+            7 => {
+                let at = draw.below(60);
+                let start = now - draw.below(900_000) as i64;
+                let range = tsdb::TimeRange::new(start, start + draw.below(600_000) as i64);
+                let selector = format!("metric{{pod=~\"{at}|1.*3\"}}");
+                db.delete(range, &tsdb::parse_selector(&selector).unwrap())
+                    .unwrap();
+                let pattern = |labels: &Labels| {
+                    let pod = labels.get("pod").unwrap();
+                    pod == at.to_string()
+                        || pod.len() > 1 && pod.starts_with('1') && pod.ends_with('3')
+                };
+                for (labels, samples) in &mut known.left {
+                    if pattern(labels) {
+                        samples.retain(|at, _| !range.contains(*at));
+                    }
+                }
+            }
+            8 | 9 => {
+                // Late ones and new ones alone, of either target.
+                let samples: Vec<Staged> = (0..1 + draw.below(3))
+                    .map(|index| {
+                        let scraped = &scraped[draw.below(2) as usize];
+                        let number =
+                            draw.below(scraped.next % 100_000) + scraped.next / 100_000 * 100_000;
+                        let at = now - 7 - index as i64 - draw.below(1_000_000) as i64;
+                        (name(number), at, value(&mut draw, number))
+                    })
+                    .collect();
+                known.commit(&db, None, &samples);
+            }
+            10 | 11 if readers.len() < 2 => {
+                readers.push((db.querier(tsdb::TimeRange::ALL).unwrap(), known.content()));
+            }
+            12 => readers.clear(),
+            13 => {
+                // A series of the other target.
+                let stranger = scraped[0].members[0];
+                scraped[1].members.push(stranger);
+                scraped[0].members.retain(|number| *number != stranger);
+                if scraped[0].members.is_empty() {
+                    let next = scraped[0].next;
+                    scraped[0].members.push(next);
+                    scraped[0].next += 1;
+                }
+            }
+            _ => {}
+        }
+        for which in 0..2 {
+            if draw.below(4) == 0 {
+                continue;
+            }
+            let mut samples = scraped[which].scrape(now);
+            for (labels, _, value_of) in &mut samples {
+                let number: u64 = labels.get("pod").unwrap().parse().unwrap();
+                if value_of.to_bits() != stale_marker().to_bits() {
+                    *value_of = value(&mut draw, number);
+                }
+            }
+            known.commit(
+                &db,
+                (draw.below(8) > 0).then_some(&targets[which]),
+                &samples,
+            );
+        }
+        for (reader, before) in &readers {
+            if draw.below(8) == 0 {
+                let found: Content = read_with(reader).into_iter().collect();
+                assert!(
+                    found == *before,
+                    "seed {seed}, step {step}: a reader sees what came later"
+                );
+            }
+        }
+        if draw.below(16) == 0 {
+            let (found, expected) = (content(&db), known.content());
+            if found != expected {
+                for (labels, samples) in &expected {
+                    if found.get(labels) != Some(samples) {
+                        println!("{labels}: {:?} is not {samples:?}", found.get(labels));
+                    }
+                }
+                panic!("seed {seed}, step {step}");
+            }
+        }
+    }
+    readers.clear();
+    db.sync().unwrap();
+    assert_eq!(db.stats().damaged_units, 0);
+    db.step(tsdb::Task::Sync).unwrap();
+    db.step(tsdb::Task::Sync).unwrap();
+    if let Some(spool) = &mut spool {
+        let mut receiver = crate::spool::Receiver::default();
+        crate::spool::drain_all(spool, &mut receiver);
+        for (labels, samples) in &known.ever {
+            let got: BTreeMap<i64, u64> =
+                receiver.got[&labels.to_string()].iter().copied().collect();
+            assert!(got == *samples, "seed {seed}: {labels} {got:?} {samples:?}");
+        }
+    }
+    drop(spool);
+    drop(db);
+    let left = world.fs.crash(CrashChoice::None);
+    let logs: Vec<_> = left
+        .files()
+        .into_iter()
+        .filter(|(path, len)| path.to_string_lossy().contains("log") && *len > 64)
+        .collect();
+    assert!(!logs.is_empty(), "{:?}", left.files());
+    for _ in 0..6 {
+        let world = World::on(left.crash(CrashChoice::All));
+        world.clock.set(now);
+        for _ in 0..1 + draw.below(2) {
+            let (path, len) = &logs[draw.below(logs.len() as u64) as usize];
+            world.fs.flip_bit(path, draw.below(*len * 8)).unwrap();
+        }
+        let db = open(&world);
+        let found = content(&db);
+        for (labels, samples) in &found {
+            assert!(
+                known.has(labels, samples),
+                "seed {seed}: {labels} {samples:?}"
+            );
+        }
+        if db.stats().damaged_units == 0 {
+            assert!(found == known.content(), "seed {seed}: a silent loss");
+        }
+        drop(db);
+        let db = open(&world);
+        let again = content(&db);
+        for (labels, samples) in &again {
+            assert!(
+                known.has(labels, samples),
+                "seed {seed}: {labels} {samples:?}"
+            );
+        }
+        assert!(again == found, "seed {seed}: a second restart differs");
+    }
+}
+
+fn read_with(querier: &tsdb::Querier) -> Vec<(Labels, Vec<(i64, u64)>)> {
+    let mut samples = tsdb::Samples::default();
+    let mut found = Vec::new();
+    for series in querier
+        .select(&tsdb::parse_selector("metric").unwrap())
+        .unwrap()
+    {
+        let series = series.unwrap();
+        series.read(&mut samples).unwrap();
+        if !samples.is_empty() {
+            let bits = samples
+                .iter()
+                .map(|sample| (sample.timestamp, sample.value.to_bits()));
+            found.push((series.labels().to_labels(), bits.collect()));
+        }
+    }
+    found
 }

@@ -77,6 +77,20 @@ pub fn drain(spool: &mut Spool, receiver: &mut Receiver) {
     }
 }
 
+/// Reads everything and acknowledges nothing.
+pub fn drain_all(spool: &mut Spool, receiver: &mut Receiver) {
+    let mut batch = SpoolBatch::default();
+    loop {
+        batch.clear();
+        let more = spool.read(1_000, &mut batch).unwrap();
+        let samples: Vec<_> = batch.samples.iter().map(|s| (s.series, s.sample)).collect();
+        receiver.take(spool, &samples);
+        if !more {
+            return;
+        }
+    }
+}
+
 #[test]
 fn everything_durable_is_read_once_in_the_order_of_each_series() {
     let world = World::new();

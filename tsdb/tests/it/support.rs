@@ -79,6 +79,16 @@ pub fn read_range(db: &Db, selector: &str, range: TimeRange) -> Vec<(Labels, Vec
     found
 }
 
+/// Returns the seeds of `runs` lives; `NAME_SEED` and `NAME_RUNS` lead others.
+pub fn seeds(name: &str, runs: u64) -> std::ops::Range<u64> {
+    let number = |what: &str, default| {
+        let text = std::env::var(format!("{name}_{what}"));
+        text.map_or(default, |text| text.parse().expect("a number"))
+    };
+    let first = number("SEED", 1);
+    first..first + number("RUNS", runs)
+}
+
 /// Draws numbers from a seed.
 pub struct Draw(pub u64);
 
