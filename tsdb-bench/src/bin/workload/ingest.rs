@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tsdb::{Appender, Background, Db, Labels, ManualClock, Options, SeriesRef, Target, Task};
@@ -18,8 +18,11 @@ use crate::sizes;
 /// Milliseconds of the data's time between looks for background work.
 const STEP_MS: i64 = 60_000;
 
-/// How long the thread beside the scrapes waits for the data's time.
+/// How long the scrapes and the thread beside them wait for each other.
 const BESIDE_PAUSE: Duration = Duration::from_millis(1);
+
+/// How far the scrapes go ahead of the thread beside them: a cluster leaves a flush minutes, where this takes seconds.
+const AHEAD_MS: i64 = 30 * STEP_MS;
 
 /// What is to be ingested, and how.
 pub struct Plan<'a> {
@@ -163,6 +166,8 @@ pub struct Run<'a> {
     clock: &'a ManualClock,
     /// The newest scrape any worker has begun.
     scrape: AtomicU64,
+    /// How far in the data's time steps have come that are done beside the scrapes.
+    stepped_ms: AtomicI64,
 }
 
 impl<'a> Run<'a> {
@@ -172,6 +177,7 @@ impl<'a> Run<'a> {
             db,
             clock,
             scrape: AtomicU64::new(0),
+            stepped_ms: AtomicI64::new(plan.shape.start_ms),
         }
     }
 
@@ -210,17 +216,30 @@ impl<'a> Run<'a> {
 
     /// Looks for background work whenever the data's time has moved on.
     fn step_until(&self, is_over: &AtomicBool) -> Result<()> {
-        let mut stepped_ms = self.plan.shape.start_ms;
         while !is_over.load(Ordering::Relaxed) {
             let now_ms = self.plan.shape.due(self.scrape.load(Ordering::Relaxed));
-            if now_ms - stepped_ms < STEP_MS {
+            if now_ms - self.stepped_ms.load(Ordering::Relaxed) < STEP_MS {
                 std::thread::sleep(BESIDE_PAUSE);
                 continue;
             }
-            stepped_ms = now_ms;
-            self.db.step(Task::Flush)?;
+            let stepped = self.db.step(Task::Flush);
+            // Nobody waits for steps that do not go on.
+            let reached_ms = if stepped.is_ok() { now_ms } else { i64::MAX };
+            self.stepped_ms.store(reached_ms, Ordering::Relaxed);
+            stepped?;
         }
         Ok(())
+    }
+
+    /// Waits for the steps beside the scrapes if they are far behind.
+    fn wait_for_steps(&self, scrape: u64) {
+        // That before is begun, so the steps come to it.
+        let due_ms = self.plan.shape.due(scrape.saturating_sub(1));
+        while self.plan.steps == Steps::Beside
+            && due_ms - self.stepped_ms.load(Ordering::Relaxed) > AHEAD_MS
+        {
+            std::thread::sleep(BESIDE_PAUSE);
+        }
     }
 
     /// Moves the clock on to a scrape, unless another worker is ahead.
@@ -316,6 +335,7 @@ impl Worker {
         let mut stepped_ms = run.plan.shape.due(scrapes.start);
         let mut appender = run.db.appender()?;
         for scrape in scrapes {
+            run.wait_for_steps(scrape);
             run.begin_scrape(scrape);
             for target in &mut self.targets {
                 self.values.resize(target.count, 0.0);
