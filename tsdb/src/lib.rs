@@ -37,8 +37,8 @@
 //!    [`Durability::Interval`], the default of one second, what was acknowledged after the last completed sync, with
 //!    [`Durability::Os`] what the operating system has not written by itself. [`Db::durable_sequence`] says how far that is.
 //! 3. A commit is all or nothing after any crash, and recovery yields a prefix of the commits: no hole, nothing invented.
-//! 4. A querier sees a commit entirely or not at all. Deletions are not commits of samples: a querier that is older than
-//!    one may miss some of what it deletes.
+//! 4. A querier sees a commit entirely or not at all. A deletion hides samples from every querier that is made after it
+//!    and from none that was made before; one that is made meanwhile may miss some of them.
 //! 5. No byte from disk is believed before its checksum. Damage costs the unit it hit - a frame of the log, a piece, a
 //!    chunk, a page of an index, at worst a block - and is reported: as [`Event::Damaged`] and in [`Stats`] when it is met
 //!    at the open, as an [`Error`] of the query that meets it, by [`Db::verify`] when asked. It does not stop the open.

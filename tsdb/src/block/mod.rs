@@ -15,7 +15,7 @@
 //!    opens the result. A crash leaves the whole block, or a directory whose name says that it is none.
 //! 2. [`Block::open`] checks what is cheap: the meta file, lengths, headers. Everything else is checked when it is read.
 //! 3. [`BlockSource`] makes a block readable like the head. Series are named by their position in label order.
-//! 4. [`Block::delete`] replaces the file of tombstones as a whole; readers keep what they began with.
+//! 4. [`Block::delete`] replaces the file of tombstones as a whole; a [`BlockSource`] keeps what it began with.
 //! 5. [`remove`] renames to `<ULID>.del` before it removes; whoever reads the block goes on undisturbed.
 
 mod chunks;

@@ -116,7 +116,7 @@ impl Block {
 
     /// Deletes the samples inside `range` of the series that match. Returns how many series had such samples.
     ///
-    /// Durable when it returns. Readers that began before still see the samples.
+    /// Durable when it returns. A source that was made before still has the samples.
     pub(crate) fn delete(&self, range: TimeRange, matchers: &[Matcher]) -> Result<u64> {
         let range = range.intersect(&self.meta.range);
         if range.is_empty() {

@@ -13,29 +13,40 @@ use crate::source::{SeriesCursor, SeriesData, SeriesSource, SeriesWalk, SourceSe
 use crate::time::TimeRange;
 use crate::tombstone::Tombstones;
 
-/// A block as a source of series.
+/// A block as a source of series, without what was deleted when the source was made. Later deletions do not change it.
 #[derive(Debug, Clone)]
-pub(crate) struct BlockSource(pub(crate) Arc<Block>);
+pub(crate) struct BlockSource {
+    block: Arc<Block>,
+    tombstones: Arc<Tombstones>,
+}
+
+impl BlockSource {
+    pub(crate) fn new(block: Arc<Block>) -> Self {
+        Self {
+            tombstones: block.tombstones(),
+            block,
+        }
+    }
+}
 
 impl SeriesSource for BlockSource {
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<SeriesWalk> {
-        let block = &self.0;
+        let block = &self.block;
         let found = if range.overlaps(&block.meta().range) {
             Some(block.index.find(matchers)?)
         } else {
             None
         };
         let view = Arc::new(View {
-            tombstones: block.tombstones(),
-            block: block.clone(),
+            source: self.clone(),
             readings: Readings::default(),
         });
         Ok(SeriesWalk::new(Box::new(BlockCursor { view, found })))
     }
 
     fn label_names(&self, matchers: &[Matcher], range: TimeRange) -> Result<BTreeSet<String>> {
-        if range.overlaps(&self.0.meta().range) {
-            self.0.index.label_names(matchers)
+        if range.overlaps(&self.block.meta().range) {
+            self.block.index.label_names(matchers)
         } else {
             Ok(BTreeSet::new())
         }
@@ -47,22 +58,21 @@ impl SeriesSource for BlockSource {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<BTreeSet<String>> {
-        if range.overlaps(&self.0.meta().range) {
-            self.0.index.label_values(name, matchers)
+        if range.overlaps(&self.block.meta().range) {
+            self.block.index.label_values(name, matchers)
         } else {
             Ok(BTreeSet::new())
         }
     }
 
     fn cardinality(&self, cardinality: &mut Cardinality) -> Result<()> {
-        self.0.index.cardinality(cardinality)
+        self.block.index.cardinality(cardinality)
     }
 }
 
-/// A block with what was deleted from it when reading began.
+/// What the series of a selection share.
 struct View {
-    block: Arc<Block>,
-    tombstones: Arc<Tombstones>,
+    source: BlockSource,
     readings: Readings,
 }
 
@@ -77,7 +87,7 @@ impl SeriesCursor for BlockCursor {
         let Some(found) = &mut self.found else {
             return Ok(false);
         };
-        found.next_batch(&self.view.block.index, |ordinal, labels| {
+        found.next_batch(&self.view.source.block.index, |ordinal, labels| {
             out.push_back(SourceSeries {
                 labels,
                 data: self.view.clone(),
@@ -90,11 +100,8 @@ impl SeriesCursor for BlockCursor {
 /// The number of a series is its ordinal.
 impl SeriesData for View {
     fn read(&self, number: u32, range: TimeRange, out: &mut Samples) -> Result<()> {
-        let Self {
-            block,
-            tombstones,
-            readings,
-        } = self;
+        let Self { source, readings } = self;
+        let BlockSource { block, tombstones } = source;
         let start = out.len();
         let outcome = readings.lend(|reading| block.chunks.read(number, range, reading, out));
         if let Some(deleted) = tombstones.get(number) {
@@ -104,11 +111,8 @@ impl SeriesData for View {
     }
 
     fn latest(&self, number: u32, range: TimeRange) -> Result<Option<Sample>> {
-        let Self {
-            block,
-            tombstones,
-            readings,
-        } = self;
+        let Self { source, readings } = self;
+        let BlockSource { block, tombstones } = source;
         let mut samples = Samples::default();
         let deleted = tombstones.get(number);
         let is_enough = |samples: &mut Samples| {

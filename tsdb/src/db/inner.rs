@@ -217,7 +217,7 @@ impl Inner {
             .iter()
             .filter(|block| block.meta().range.overlaps(&range))
         {
-            sources.push(Arc::new(BlockSource(Arc::clone(block))));
+            sources.push(Arc::new(BlockSource::new(Arc::clone(block))));
         }
         sources.push(Arc::new(HeadView::new(Arc::clone(&self.head))));
         Ok(Querier::new(sources, range, view))

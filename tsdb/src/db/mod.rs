@@ -127,7 +127,8 @@ impl Db {
     /// Deletes the samples in `range` of the series that match all `matchers`. Returns how many series of the head and
     /// of each block had data there. Durable when it returns; disk space is freed by later merges.
     ///
-    /// Samples appended afterwards are not affected, whatever their timestamps.
+    /// Samples appended afterwards are not affected, whatever their timestamps; queriers that were made before still see
+    /// what is deleted.
     pub fn delete(&self, range: TimeRange, matchers: &[Matcher]) -> Result<u64> {
         self.inner.delete(range, matchers)
     }

@@ -167,6 +167,32 @@ fn deleted_sample_can_be_sent_again() {
 }
 
 #[test]
+fn querier_from_before_a_deletion_sees_what_it_deletes_from_blocks() {
+    let world = World::new();
+    let db = world.open();
+    scrape(&db, 0, 20, T0);
+    db.flush().unwrap();
+    scrape(&db, 0, 20, T0 + 1000);
+    let before = db.querier(TimeRange::ALL).unwrap();
+    let metric = parse_selector("metric").unwrap();
+    db.delete(TimeRange::ALL, &metric).unwrap();
+    let lens = |querier: &tsdb::Querier| -> Vec<usize> {
+        let series = querier.select(&metric).unwrap();
+        series
+            .map(|series| series.unwrap().samples().unwrap().len())
+            .filter(|&len| len > 0)
+            .collect()
+    };
+    assert_eq!(lens(&before), [2; 20]);
+    let latest = before.latest(&metric, T0 + 999, 1000).unwrap();
+    assert_eq!(latest.len(), 20);
+    assert_eq!(lens(&db.querier(TimeRange::ALL).unwrap()), [0; 0]);
+    // What stands in the blocks' place does not have the samples.
+    db.compact().unwrap();
+    assert_eq!(lens(&before), [2; 20]);
+}
+
+#[test]
 fn head_keeps_what_an_old_querier_may_read() {
     let world = World::new();
     let db = world.open();

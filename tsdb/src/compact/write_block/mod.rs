@@ -98,7 +98,7 @@ pub(crate) fn merge_blocks(
     };
     let inputs: Result<Vec<_>> = blocks
         .iter()
-        .map(|&block| BlockSource(block.clone()).select(&[], TimeRange::ALL))
+        .map(|&block| BlockSource::new(block.clone()).select(&[], TimeRange::ALL))
         .collect();
     write_block(fs, blocks_dir, spec, inputs?, progress)
 }

@@ -58,7 +58,7 @@ fn write(fs: &SimFs, number: u64, range: TimeRange, level: u32, model: &Model) -
 }
 
 fn read(block: &Arc<Block>) -> Model {
-    let mut walk = BlockSource(block.clone())
+    let mut walk = BlockSource::new(block.clone())
         .select(&[], TimeRange::ALL)
         .unwrap();
     let mut model = Model::new();

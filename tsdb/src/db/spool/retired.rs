@@ -48,7 +48,7 @@ impl Inner {
         if !block.meta().range.overlaps(&left) {
             return Ok(0);
         }
-        let source = Arc::new(BlockSource(Arc::clone(block)));
+        let source = Arc::new(BlockSource::new(Arc::clone(block)));
         let querier = Querier::new(vec![source], left, self.views.current());
         let (mut samples, mut damage) = (Samples::default(), None);
         let mut unread = 0;

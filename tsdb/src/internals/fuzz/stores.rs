@@ -267,7 +267,7 @@ pub fn block(data: &[u8]) {
         return;
     };
     drop(block.verify());
-    let Ok(mut walk) = BlockSource(Arc::new(block)).select(&[], TimeRange::ALL) else {
+    let Ok(mut walk) = BlockSource::new(Arc::new(block)).select(&[], TimeRange::ALL) else {
         return;
     };
     let mut failures = 0;
