@@ -37,25 +37,6 @@ struct Known {
     older: Vec<Weak<View>>,
 }
 
-/// Bytes of index that are read before anybody asks: a few milliseconds, and what queries of the last days of a million
-/// series need.
-const WARM_BYTES: u64 = 32 << 20;
-
-/// Reads the indexes of the newest blocks, so that the first queries find them mapped and verified.
-pub(super) fn warm(blocks: &[Arc<Block>]) {
-    let mut newest: Vec<_> = blocks.iter().collect();
-    newest.sort_by_key(|block| std::cmp::Reverse(block.meta().range.end));
-    let mut left = WARM_BYTES;
-    for block in newest {
-        let index_bytes = block.meta().index_file.size_bytes;
-        if index_bytes > left {
-            break;
-        }
-        left -= index_bytes;
-        block.warm_index();
-    }
-}
-
 impl Views {
     pub(super) fn new(view: View) -> Self {
         Self {
@@ -89,5 +70,24 @@ impl Views {
         let mut known = self.views.lock();
         known.older.retain(|view| view.strong_count() > 0);
         !known.older.is_empty()
+    }
+}
+
+/// Bytes of index that are read before anybody asks: a few milliseconds, and what queries of the last days of a million
+/// series need.
+const WARM_BYTES: u64 = 32 << 20;
+
+/// Reads the indexes of the newest blocks, so that the first queries find them mapped and verified.
+pub(super) fn warm(blocks: &[Arc<Block>]) {
+    let mut newest: Vec<_> = blocks.iter().collect();
+    newest.sort_by_key(|block| std::cmp::Reverse(block.meta().range.end));
+    let mut left = WARM_BYTES;
+    for block in newest {
+        let index_bytes = block.meta().index_file.size_bytes;
+        if index_bytes > left {
+            break;
+        }
+        left -= index_bytes;
+        block.warm_index();
     }
 }

@@ -62,29 +62,26 @@ pub fn lost(db: &Db) -> (u64, u64) {
 
 /// Reads and acknowledges everything that is durable.
 pub fn drain(spool: &mut Spool, receiver: &mut Receiver) {
-    let mut batch = SpoolBatch::default();
-    loop {
-        batch.clear();
-        let more = spool.read(1_000, &mut batch).unwrap();
-        let samples: Vec<_> = batch.samples.iter().map(|s| (s.series, s.sample)).collect();
-        receiver.take(spool, &samples);
+    read_all(spool, receiver, |spool, batch| {
         let ack = spool.ack();
         let places: Vec<_> = (0..ack.shards()).map(|shard| (shard, batch.end)).collect();
         ack.advance(&places).unwrap();
-        if !more {
-            return;
-        }
-    }
+    });
 }
 
 /// Reads everything and acknowledges nothing.
 pub fn drain_all(spool: &mut Spool, receiver: &mut Receiver) {
+    read_all(spool, receiver, |_, _| {});
+}
+
+fn read_all(spool: &mut Spool, receiver: &mut Receiver, taken: impl Fn(&Spool, &SpoolBatch)) {
     let mut batch = SpoolBatch::default();
     loop {
         batch.clear();
         let more = spool.read(1_000, &mut batch).unwrap();
         let samples: Vec<_> = batch.samples.iter().map(|s| (s.series, s.sample)).collect();
         receiver.take(spool, &samples);
+        taken(spool, &batch);
         if !more {
             return;
         }

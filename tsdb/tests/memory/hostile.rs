@@ -259,58 +259,55 @@ fn floods(all: &mut Payloads, message: Message) {
     };
     let names: Vec<String> = (0..100_000).map(|i| format!("n{i}")).collect();
     let long = "v".repeat(4000);
-    let mut first = EncoderV1::new();
-    let mut second = EncoderV2::new();
-    let mut push = |labels: &[(&str, &str)], samples: &[Sample]| match message {
-        Message::V1 => first.push(labels.iter().copied(), samples),
-        Message::V2 => second.push(labels.iter().copied(), samples),
-    };
+    let mut request = Request::of(message);
     for name in &names {
-        push(&[("__name__", name)], &samples(1));
+        request.push(&[("__name__", name)], &samples(1));
     }
-    all.add(
-        "a hundred thousand new series",
-        message,
-        match message {
-            Message::V1 => first.message(),
-            Message::V2 => second.message(),
-        },
-    );
-    first.clear();
-    second.clear();
-    let mut push = |labels: &[(&str, &str)], samples: &[Sample]| match message {
-        Message::V1 => first.push(labels.iter().copied(), samples),
-        Message::V2 => second.push(labels.iter().copied(), samples),
-    };
+    all.add("a hundred thousand new series", message, request.message());
+    let mut request = Request::of(message);
     for name in &names[..2_500] {
-        push(
+        request.push(
             &[("__name__", name), ("a", &long), ("b", &long), ("c", &long)],
             &samples(1),
         );
     }
-    all.add(
-        "series with long labels",
-        message,
-        match message {
-            Message::V1 => first.message(),
-            Message::V2 => second.message(),
-        },
-    );
-    first.clear();
-    second.clear();
-    let many = samples(999_999);
-    match message {
-        Message::V1 => first.push([("__name__", "flood")], &many),
-        Message::V2 => second.push([("__name__", "flood")], &many),
-    }
+    all.add("series with long labels", message, request.message());
+    let mut request = Request::of(message);
+    request.push(&[("__name__", "flood")], &samples(999_999));
     all.add(
         "a million samples of one series, newest first",
         message,
-        match message {
-            Message::V1 => first.message(),
-            Message::V2 => second.message(),
-        },
+        request.message(),
     );
+}
+
+/// A request of either message.
+enum Request {
+    V1(EncoderV1),
+    V2(EncoderV2),
+}
+
+impl Request {
+    fn of(message: Message) -> Self {
+        match message {
+            Message::V1 => Self::V1(EncoderV1::new()),
+            Message::V2 => Self::V2(EncoderV2::new()),
+        }
+    }
+
+    fn push(&mut self, labels: &[(&str, &str)], samples: &[Sample]) {
+        match self {
+            Self::V1(encoder) => encoder.push(labels.iter().copied(), samples),
+            Self::V2(encoder) => encoder.push(labels.iter().copied(), samples),
+        }
+    }
+
+    fn message(&mut self) -> &[u8] {
+        match self {
+            Self::V1(encoder) => encoder.message(),
+            Self::V2(encoder) => encoder.message(),
+        }
+    }
 }
 
 /// References of 2.0 that lead nowhere.
