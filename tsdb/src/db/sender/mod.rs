@@ -1,7 +1,7 @@
 //! Samples leave for a remote.
 //!
 //! 1. `reader` is one thread: it reads what is durable in the log, finds out what goes out for each series, and collects
-//!    batches, part by part of each shard.
+//!    batches, part by part of each shard. `series` is what it knows of those it has met, `rate` how fast it may go.
 //! 2. `lanes` are the queues between: short, so that memory is bounded and shards stay together in time.
 //! 3. `shard` is a thread for each shard: it sends one batch at a time, waits, finds out what is refused, gives that up, and
 //!    makes durable how far it has come before it takes the next.
@@ -13,7 +13,9 @@
 mod dead_letter;
 mod lanes;
 mod metrics;
+mod rate;
 mod reader;
+mod series;
 mod shard;
 mod status;
 

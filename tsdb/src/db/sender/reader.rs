@@ -3,7 +3,6 @@
 //! Samples are collected part by part. A part that has a batch full is handed over by itself, so that it holds as many samples
 //! of each of its series as there are; what is due earlier is handed over with what else the shard has.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,13 @@ use parking_lot::Mutex;
 use crate::db::event::Event;
 use crate::db::spool::Spool;
 use crate::error::{ErrorKind, Result};
-use crate::remote::{BatchBuilder, Prepared, Preparer, UnsentReason};
+use crate::remote::{BatchBuilder, Preparer, UnsentReason};
 use crate::ship::{Position, SpoolBatch, SpooledSample, shard_of};
 use crate::time::Timestamp;
 
 use super::lanes::Load;
+use super::rate::Rate;
+use super::series::{Known, SeriesTable};
 use super::{Shared, now};
 
 /// Reads the log for a sender until it is stopped.
@@ -40,30 +41,6 @@ pub(super) struct Reader {
     /// Samples up to this time may be added to what is pending.
     time_limit: Timestamp,
     rate: Rate,
-}
-
-/// The series that were met. Those of a scrape follow each other here as they do in the log, so that most are found without
-/// a look at their id's hash.
-#[derive(Default)]
-struct SeriesTable {
-    slots: Vec<Known>,
-    /// Slots that nothing is in.
-    free: Vec<u32>,
-    by_id: HashMap<u64, u32, foldhash::fast::RandomState>,
-}
-
-/// A series that was met.
-struct Known {
-    id: u64,
-    /// What goes out for it, or why nothing does.
-    prepared: Result<Arc<Prepared>, UnsentReason>,
-    /// The batch of its part that it was last added to, and its number there.
-    batch: u64,
-    number: u32,
-    /// Whether it was met since the last sweep.
-    is_used: bool,
-    /// Whether it is among those that are forgotten with their batch.
-    is_passing: bool,
 }
 
 /// What is collected of one part.
@@ -188,7 +165,7 @@ impl Reader {
                 None => Err(UnsentReason::Unnamed),
             };
             let slot = series.insert(id, prepared);
-            if series.by_id.len() > shared.options.cached_series {
+            if series.len() > shared.options.cached_series {
                 series.slots[slot as usize].is_passing = true;
                 passing.push(slot);
             }
@@ -436,76 +413,6 @@ impl Reader {
     }
 }
 
-impl SeriesTable {
-    /// Returns the slot of a series, which may well be `guess`.
-    #[inline]
-    fn find(&self, id: u64, guess: u32) -> Option<u32> {
-        match self.slots.get(guess as usize) {
-            Some(known) if known.id == id => Some(guess),
-            _ => self.by_id.get(&id).copied(),
-        }
-    }
-
-    fn insert(&mut self, id: u64, prepared: Result<Arc<Prepared>, UnsentReason>) -> u32 {
-        let known = Known {
-            id,
-            prepared,
-            batch: 0,
-            number: 0,
-            is_used: true,
-            is_passing: false,
-        };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = known;
-                slot
-            }
-            None => {
-                self.slots.push(known);
-                (self.slots.len() - 1) as u32
-            }
-        };
-        self.by_id.insert(id, slot);
-        slot
-    }
-
-    /// Empties a slot; nothing happens if it is empty.
-    fn remove(&mut self, slot: u32) {
-        let known = &mut self.slots[slot as usize];
-        if self.by_id.remove(&known.id).is_some() {
-            known.id = NO_SERIES;
-            known.prepared = Err(UnsentReason::Unnamed);
-            self.free.push(slot);
-        }
-    }
-}
-
-/// A limit of samples a second.
-struct Rate {
-    per_second: Option<f64>,
-    /// When all samples given out so far are allowed.
-    paid_until: Option<Duration>,
-}
-
-impl Rate {
-    fn new(per_second: Option<u32>) -> Self {
-        Self {
-            per_second: per_second.map(f64::from),
-            paid_until: None,
-        }
-    }
-
-    /// Takes samples out and returns how long to wait before they are sent.
-    fn take(&mut self, samples: usize, now: Duration) -> Duration {
-        let Some(per_second) = self.per_second else {
-            return Duration::ZERO;
-        };
-        let start = self.paid_until.map_or(now, |until| until.max(now));
-        self.paid_until = Some(start + Duration::from_secs_f64(samples as f64 / per_second));
-        start - now
-    }
-}
-
 /// Samples read at once.
 const READ_SAMPLES: usize = 20_000;
 
@@ -524,9 +431,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Texts of labels that have numbers, at least, before they begin anew.
 const TEXTS_MAX: usize = 1 << 20;
-
-/// The id of no series.
-const NO_SERIES: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
