@@ -7,7 +7,6 @@ use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::frame::{Section, sized_sections};
 use crate::fs::{Fs, names};
-use crate::row::RowView;
 use crate::wal::{Log, SegmentFrames, Writers, read_log};
 
 /// What the log of a database holds.
@@ -168,13 +167,13 @@ pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
             size_bytes: torn.bytes,
         }),
     };
-    let mut widths = HashMap::new();
+    let mut groups = HashMap::new();
     for segment in &log.segments {
         if !segment.continues {
             // What a row is measured by stands in its own segment; a width from an older one may be out of date.
-            widths.clear();
+            groups.clear();
         }
-        count_segment(segment, &mut widths, &mut report)?;
+        count_segment(segment, &mut groups, &mut report)?;
     }
     Ok(report)
 }
@@ -209,10 +208,10 @@ fn all_segments(log: &Log) -> Vec<LogSegment> {
         .collect()
 }
 
-/// Adds what the frames of a segment hold. `widths` are the series of each group by the bases so far.
+/// Adds what the frames of a segment hold. `groups` are as the log says so far.
 fn count_segment(
     segment: &SegmentFrames,
-    widths: &mut HashMap<u64, usize>,
+    groups: &mut HashMap<u64, GroupWidth>,
     report: &mut LogReport,
 ) -> Result<()> {
     let mut frames = LogSegment::default();
@@ -224,7 +223,7 @@ fn count_segment(
     segment.for_each(|_, body| {
         frames.frames += 1;
         for (section, bytes) in sized_sections(body) {
-            let (kind, items) = match section.and_then(|section| measure(section, widths)) {
+            let (kind, items) = match section.and_then(|section| measure(section, groups)) {
                 Ok(measured) => measured,
                 Err(Malformed { .. }) => (LogSectionKind::Unknown, 1),
             };
@@ -256,10 +255,16 @@ fn count_segment(
     Ok(())
 }
 
+/// How many series a group has, and the number of its newest row or layout.
+struct GroupWidth {
+    series: usize,
+    chain: u16,
+}
+
 /// Tells what a section is and how much it holds.
 fn measure(
     section: Section<'_>,
-    widths: &mut HashMap<u64, usize>,
+    groups: &mut HashMap<u64, GroupWidth>,
 ) -> Result<(LogSectionKind, u64), Malformed> {
     let measured = match section {
         Section::Definitions(mut reader) => {
@@ -270,17 +275,25 @@ fn measure(
             (LogSectionKind::Definitions, series)
         }
         Section::Base(base) => {
-            widths.insert(base.group, base.ids.len());
+            let known = GroupWidth {
+                series: base.ids.len(),
+                chain: base.chain,
+            };
+            groups.insert(base.group, known);
             (LogSectionKind::Bases, base.ids.len() as u64)
         }
         Section::Row(row) => {
-            // The base of a row may be in a frame that is lost; then nobody can tell how wide it is.
-            let Some(width) = widths.get_mut(&row.group) else {
+            // Behind a lost frame nobody can tell how wide a row is.
+            let known = groups.get_mut(&row.group);
+            let follows = |known: &&mut GroupWidth| row.chain == known.chain.wrapping_add(1);
+            let Some(known) = known.filter(follows) else {
                 return Ok((LogSectionKind::Rows, 0));
             };
-            *width += row.joiners.len();
-            let mut samples = *width as u64;
-            RowView::parse(row.row, *width)?.for_each_absent(|_| samples -= 1);
+            let view = row.parse(known.series)?;
+            known.series += row.joiners.len();
+            known.chain = row.chain;
+            let mut samples = known.series as u64;
+            view.for_each_absent(|_| samples -= 1);
             (LogSectionKind::Rows, samples)
         }
         Section::Lone(mut reader) => {
@@ -302,8 +315,10 @@ mod tests {
 
     use super::*;
     use crate::db::{Background, Db, Options};
+    use crate::frame::{Joiners, RowSection, put_base, put_row};
     use crate::fs::SimFs;
     use crate::labels::Labels;
+    use crate::row::{RowEncoder, RowState};
     use crate::time::ManualClock;
 
     fn written(scrapes: i64) -> SimFs {
@@ -366,6 +381,30 @@ mod tests {
             .map(|sections| sections.size_bytes)
             .sum();
         assert!(sections < report.size_bytes());
+    }
+
+    #[test]
+    fn row_behind_a_lost_one_is_of_unknown_width() {
+        let mut body = Vec::new();
+        put_base(&mut body, 4, &[1, 2], 1000, 7, &RowState::new(2), &[]);
+        let mut encoder = RowEncoder::default();
+        for chain in [8, 10, 11] {
+            let mut row = Vec::new();
+            encoder.encode(&[1.5, 2.5], &[], &RowState::new(2), &mut row);
+            let section = RowSection {
+                group: 4,
+                timestamp_delta: 1000,
+                chain,
+                joiners: Joiners::default(),
+                row: &row,
+            };
+            put_row(&mut body, &section);
+        }
+        let mut groups = HashMap::new();
+        let items: Vec<u64> = sized_sections(&body)
+            .map(|(section, _)| measure(section.unwrap(), &mut groups).unwrap().1)
+            .collect();
+        assert_eq!(items, [2, 2, 0, 0]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Base {
     pub ids: Vec<u64>,
     /// Timestamp of the newest row, [`i64::MIN`] if there is none.
     pub last_timestamp: i64,
-    /// Number of the newest row, modulo 65536.
+    /// Number of the newest row or of this layout, whichever came last, modulo 65536.
     pub chain: u16,
     /// What every position held last.
     pub state: RowState,

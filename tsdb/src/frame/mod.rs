@@ -18,6 +18,7 @@ pub use tombstones::{DeletedRange, put_tombstones, read_tombstones, write_tombst
 use crate::encoding::{ByteReader, Malformed, put_uvarint, put_varint};
 use crate::limits::GROUP_SERIES_MAX;
 use crate::piece::read_ids;
+use crate::row::RowView;
 
 const TAG_DEFINITIONS: u8 = 1;
 const TAG_BASE: u8 = 2;
@@ -50,7 +51,7 @@ pub struct RowSection<'a> {
     pub group: u64,
     /// Milliseconds since the group's row before.
     pub timestamp_delta: i64,
-    /// Number of the row in its group, modulo 65536.
+    /// Number of the row among the rows and layouts of its group, modulo 65536.
     pub chain: u16,
     /// Series that join the group with this row.
     pub joiners: Joiners<'a>,
@@ -103,11 +104,30 @@ impl<'a> Joiners<'a> {
     }
 }
 
-impl RowSection<'_> {
+impl<'a> RowSection<'a> {
+    /// Takes the row apart. Without those that join, the group has `width` series.
+    pub fn parse(&self, width: usize) -> Result<RowView<'a>, Malformed> {
+        parse_row(self.row, width, self.joiners.len())
+    }
+
     /// Returns the row's timestamp in a group whose newest row so far is at `newest`, [`i64::MIN`] if it has none.
     pub fn timestamp_after(&self, newest: i64) -> i64 {
         reference(newest).wrapping_add(self.timestamp_delta)
     }
+}
+
+/// Takes the bytes of a row apart with which `joiners` series join a group of `width`.
+pub fn parse_row(row: &[u8], width: usize, joiners: usize) -> Result<RowView<'_>, Malformed> {
+    let malformed = |what| Err(Malformed { what, offset: 0 });
+    let grown = width + joiners;
+    if grown > GROUP_SERIES_MAX {
+        return malformed("more series join than a group may have");
+    }
+    let view = RowView::parse(row, grown)?;
+    if !(width..grown).all(|position| view.has(position)) {
+        return malformed("a series joins without a sample");
+    }
+    Ok(view)
 }
 
 /// Returns what a row section says so that the row comes out at `timestamp`: the way back of

@@ -311,6 +311,18 @@ fn base_row_lone_and_tombstones_come_back() {
 }
 
 #[test]
+fn series_that_join_are_few_and_have_samples() {
+    let mut row = Vec::new();
+    RowEncoder::default().encode(&[7.0, 2.5], &[1], &RowState::new(2), &mut row);
+    assert!(parse_row(&row, 2, 0).is_ok());
+    assert!(parse_row(&row, 1, 1).is_err());
+    row.clear();
+    RowEncoder::default().encode(&[7.0, 2.5], &[], &RowState::new(2), &mut row);
+    assert!(parse_row(&row, 1, 1).is_ok());
+    assert!(parse_row(&row, GROUP_SERIES_MAX, 1).is_err());
+}
+
+#[test]
 fn truncated_and_flipped_bodies_end_without_a_panic() {
     let state = RowState {
         integers: vec![1, -5, 3],

@@ -7,8 +7,7 @@ use parking_lot::RwLock;
 
 use crate::encoding::Malformed;
 use crate::error::Result;
-use crate::frame::{Base, RowSection};
-use crate::limits::GROUP_SERIES_MAX;
+use crate::frame::{Base, RowSection, parse_row};
 use crate::piece::{PieceEncoder, PieceRow};
 use crate::row::{RowState, RowView};
 use crate::time::{TimeRange, Timestamp};
@@ -59,7 +58,7 @@ pub(crate) struct GroupState {
     pub(crate) last_timestamp: Timestamp,
     /// No member has a sample newer than this, in a row or alone.
     pub(crate) newest: Timestamp,
-    /// Number of the newest row, modulo 65536.
+    /// Number of the newest row or layout, modulo 65536: both count.
     pub(crate) chain: u16,
     /// The segment of the log that has a base for the present layout; 0 for none.
     pub(crate) segment: u64,
@@ -160,7 +159,9 @@ impl GroupState {
             });
             return Err(RowFault::Gap);
         }
-        let view = self.parse(section).map_err(RowFault::Malformed)?;
+        let view = section
+            .parse(self.layout.len())
+            .map_err(RowFault::Malformed)?;
         if !section.joiners.is_empty() {
             self.grow(&section.joiners.ids());
         }
@@ -179,20 +180,6 @@ impl GroupState {
             );
         }
         Ok(())
-    }
-
-    /// Checks a row that follows the newest one.
-    fn parse<'a>(&self, section: &RowSection<'a>) -> Result<RowView<'a>, Malformed> {
-        let malformed = |what| Err(Malformed { what, offset: 0 });
-        let width = self.layout.len() + section.joiners.len();
-        if width > GROUP_SERIES_MAX {
-            return malformed("more series join than a group may have");
-        }
-        let view = RowView::parse(section.row, width)?;
-        if !(self.layout.len()..width).all(|position| view.has(position)) {
-            return malformed("a series joins without a sample");
-        }
-        Ok(view)
     }
 
     /// Puts series behind the others. Rows before stay as they are: narrower.
@@ -282,23 +269,13 @@ impl GroupState {
     /// old layout that the new one does not have, with their newest timestamps.
     pub(crate) fn apply_base(&mut self, base: &Base, segment: u64) -> BaseOutcome {
         debug_assert!(!self.must_seal_before(base));
-        let mut outcome = BaseOutcome {
-            lost_rows: 0,
-            leaving: Vec::new(),
-        };
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let joined = waiting.iter().flat_map(|row| row.joiners.iter().copied());
-        let is_grown = (self.layout.iter().chain(joined)).eq(base.ids.iter().copied());
-        if !is_grown {
-            outcome.lost_rows = waiting.len();
-            waiting.clear();
-        }
+        let mut leaving = Vec::new();
         if !self.layout.is(&base.ids) {
             let layout = self.layout.changed_to(base.ids.clone());
-            outcome.leaving = self.leaving(&layout);
+            leaving = self.leaving(&layout);
             self.set_layout(Arc::new(layout));
         }
-        outcome.lost_rows += self.recover(waiting, base);
+        let lost_rows = self.recover(base);
         self.state.clone_from(&base.state);
         self.is_known = true;
         self.last_timestamp = base.last_timestamp;
@@ -306,7 +283,7 @@ impl GroupState {
         self.chain = base.chain;
         self.segment = segment;
         self.absentees = base.absentees.iter().copied().collect();
-        outcome
+        BaseOutcome { lost_rows, leaving }
     }
 
     /// Returns members that `next` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
@@ -326,22 +303,28 @@ impl GroupState {
     }
 
     /// Walks rows that wait back from the base behind them; returns how many cannot be.
-    fn recover(&mut self, waiting: Vec<WaitingRow>, base: &Base) -> usize {
+    ///
+    /// As layouts count in the chain, a row without a gap to the base is of the base's layout, or of one that grew to it by
+    /// the rows in between.
+    fn recover(&mut self, base: &Base) -> usize {
+        let waiting = std::mem::take(&mut self.waiting);
         let mut chain = base.chain;
         let mut timestamp = base.last_timestamp;
-        let mut width = self.layout.len();
+        let mut ids = &base.ids[..];
         let mut found = Vec::new();
         let mut lost = waiting.len();
         for row in waiting.into_iter().rev() {
-            if row.chain != chain || RowView::parse(&row.row, width).is_err() {
+            let Some(before) = ids.strip_suffix(&row.joiners[..]) else {
+                break;
+            };
+            if row.chain != chain || parse_row(&row.row, before.len(), row.joiners.len()).is_err() {
                 break;
             }
             lost -= 1;
-            let before = timestamp.wrapping_sub(row.timestamp_delta);
-            found.push((timestamp, row.sequence, width as u16, row.row));
-            timestamp = before;
+            found.push((timestamp, row.sequence, ids.len() as u16, row.row));
+            timestamp = timestamp.wrapping_sub(row.timestamp_delta);
             chain = chain.wrapping_sub(1);
-            width -= row.joiners.len();
+            ids = before;
         }
         // Open rows are the newest ones without a gap.
         let open = found
@@ -362,14 +345,17 @@ impl GroupState {
     ///
     /// A group the log told nothing of begins with an empty state: its next row is preceded by a base anyway.
     pub(crate) fn finish_replay(&mut self) -> u64 {
-        let lost = std::mem::take(&mut self.waiting).len() as u64;
+        let waiting = std::mem::take(&mut self.waiting);
         if !self.is_known {
             debug_assert_eq!(self.open.len(), 0);
+            // The log still has these rows: the numbers that come next are none of theirs, and the next base is that of none.
+            let last = waiting.last();
+            self.chain = last.map_or(self.chain, |row| row.chain.wrapping_add(1));
             self.state = RowState::new(self.layout.len());
             self.is_known = true;
         }
         self.segment = 0;
-        lost
+        waiting.len() as u64
     }
 
     /// Attaches a piece of an earlier run. They come file by file; the layout is that of the newest.
@@ -480,6 +466,7 @@ impl GroupState {
         self.state = state;
         self.absentees = absentees;
         self.set_layout(Arc::new(layout));
+        self.chain = self.chain.wrapping_add(1);
         self.segment = 0;
         self.thin_rows = 0;
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::encoding::Malformed;
 use crate::frame::{Base, RowSection, Section, sections};
-use crate::row::{RowState, RowView, to_value};
+use crate::row::{RowState, to_value};
 use crate::sample::{Sample, stale_marker};
 
 /// Follows the groups of a log from the start of a segment on.
@@ -122,8 +122,7 @@ impl Group {
         section: &RowSection<'_>,
         visitor: &mut impl FrameVisitor,
     ) -> Result<(), Malformed> {
-        let width = self.ids.len() + section.joiners.len();
-        let row = RowView::parse(section.row, width).inspect_err(|_| {
+        let row = section.parse(self.ids.len()).inspect_err(|_| {
             self.is_known = false;
         })?;
         for id in section.joiners.ids() {

@@ -21,6 +21,7 @@ mod flush;
 mod fuzz_bodies;
 mod hard_cases;
 mod lone;
+mod lost_frames;
 mod model;
 #[cfg(feature = "remote-write")]
 mod opentsdb;
