@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::encoding::Malformed;
 use crate::error::{Error, Result};
@@ -71,6 +70,8 @@ impl Head {
             let result = match section {
                 Ok(Section::Definitions(reader)) => self.define_all(reader),
                 Ok(Section::Base(base)) => {
+                    self.note_group(base.group);
+                    self.note_ids(base.ids.iter().copied());
                     let lane = (base.group % work.len() as u64) as usize;
                     work[lane]
                         .steps
@@ -78,6 +79,8 @@ impl Head {
                     Ok(())
                 }
                 Ok(Section::Row(row)) => {
+                    self.note_group(row.group);
+                    self.note_ids(row.joiners.ids());
                     let lane = (row.group % work.len() as u64) as usize;
                     work[lane].steps.push((sequence, GroupStep::Row(row)));
                     Ok(())
@@ -118,7 +121,10 @@ impl Head {
                     places.push((slot, sample.timestamp));
                     values.push(sample.value);
                 }
-                None => report.unknown_series += 1,
+                None => {
+                    self.note_ids([sample.id]);
+                    report.unknown_series += 1;
+                }
             }
         };
         drop(slots);
@@ -153,6 +159,7 @@ impl Head {
         let mut tombstones = self.tombstones.write();
         for range in ranges {
             let Some(slot) = slots.find(range.id) else {
+                self.note_ids([range.id]);
                 report.unknown_series += 1;
                 continue;
             };
@@ -221,7 +228,7 @@ impl Head {
 
     /// Makes a group that the log or a piece names.
     pub(crate) fn create_group(&self, id: u64, layout: &Arc<Layout>) -> Arc<Group> {
-        self.next_group.fetch_max(id + 1, Ordering::Relaxed);
+        self.note_group(id);
         let group = Arc::new(Group::new(id, Arc::clone(layout)));
         group.state.write().is_known = false;
         self.groups.write().insert(Arc::clone(&group));

@@ -275,6 +275,7 @@ impl Head {
                         return;
                     }
                 };
+                self.note_ids(ids.iter().copied());
                 let layout = match layouts.get(&header.group) {
                     Some(known) if known.is(&ids) => Arc::clone(known),
                     Some(known) => Arc::new(known.changed_to(ids)),
@@ -297,6 +298,7 @@ impl Head {
         flushed: &Flushed,
     ) -> Result<()> {
         let (piece, chunks) = found.chunks(header)?;
+        self.note_ids(chunks.iter().map(|chunk| chunk.id));
         for chunk in &chunks {
             let slot = self.slots.read().find(chunk.id);
             if let Some(slot) = slot
@@ -347,6 +349,7 @@ impl Head {
         while !page.is_empty() {
             let (id, series) = LoneSeries::read_stored(&mut page)?;
             let Some(slot) = self.slots.read().find(id) else {
+                self.note_ids([id]);
                 continue;
             };
             series.for_each_timestamp_bound(|timestamp| self.note_time(timestamp));

@@ -297,8 +297,23 @@ impl Head {
         slots.put(slot, id);
         slots.mark_defined(slot);
         drop(slots);
-        self.next_series.fetch_max(id + 1, Ordering::Relaxed);
+        self.note_ids([id]);
         slot
+    }
+
+    /// Notes that the log or a file names series. Their ids are theirs even if the definitions are lost: whoever got one of
+    /// them would get what is stored under it.
+    pub(crate) fn note_ids(&self, ids: impl IntoIterator<Item = u64>) {
+        if let Some(last) = ids.into_iter().max() {
+            let next = last.saturating_add(1);
+            self.next_series.fetch_max(next, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that the log or a file names a group, in the same way.
+    fn note_group(&self, id: u64) {
+        let next = id.saturating_add(1);
+        self.next_group.fetch_max(next, Ordering::Relaxed);
     }
 
     /// Puts the series in that a section of the log names.
@@ -327,10 +342,7 @@ impl Head {
             index.unpin_entity(entity);
         }
         drop((index, slots));
-        if let Some(last) = ids.iter().max() {
-            self.next_series
-                .fetch_max(last.saturating_add(1), Ordering::Relaxed);
-        }
+        self.note_ids(ids.iter().copied());
         self.unstored.lock().append(&mut ids);
         result
     }

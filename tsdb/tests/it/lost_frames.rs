@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tsdb::fs::CrashChoice;
 use tsdb::{Db, Labels, Target};
 
-use crate::support::{DIR, T0, World, labels, read};
+use crate::support::{DIR, Draw, T0, World, labels, read, seeds};
 
 fn name(number: u64) -> Labels {
     labels(&format!("metric{{pod=\"{number}\"}}"))
@@ -232,4 +232,83 @@ fn rows_of_two_lives_are_not_taken_for_one_chain() {
             damaged.check(&format!("rows {from} to 7 and from {to} lost"));
         }
     }
+}
+
+/// The frame that names a series is lost, but the bases behind it have its id.
+#[test]
+fn id_whose_definition_is_lost_is_not_given_to_another_series() {
+    let mut logged = Logged::new(4096);
+    let scrape = |step: u64, joined: u64| -> Scrape {
+        let members = (0..20).chain((joined > 0).then_some(joined));
+        members
+            .map(|number| (number, (number * 1000 + step * number % 77) as f64))
+            .collect()
+    };
+    (0..4).for_each(|step| {
+        logged.commit(&scrape(step, 0));
+    });
+    let lost = logged.commit(&scrape(4, 20));
+    (5..200).for_each(|step| {
+        logged.commit(&scrape(step, 20));
+    });
+    logged.reopen(&[lost]);
+    logged.check("the definition is lost");
+    (200..204).for_each(|step| {
+        logged.commit(&scrape(step, 21));
+    });
+    logged.reopen(&[]);
+    logged.check("another series has come");
+    let found = read(&logged.db, "metric{pod=\"21\"}");
+    assert_eq!(found.first().map(|(_, samples)| samples.len()), Some(4));
+}
+
+/// Some of two sets of series, which a target has in turns: layouts come back.
+#[test]
+fn lives_with_lost_frames_invent_nothing() {
+    let mut kept = 0;
+    for seed in seeds("TSDB_LOST", 40) {
+        let mut draw = Draw(seed);
+        let mut logged = Logged::new(4096 << (seed % 4 * 2));
+        let stable = 2 + draw.below(8);
+        let mut others: Vec<u64> = Vec::new();
+        for round in 0..3 {
+            let first = logged.frames.len();
+            for _ in 0..40 + draw.below(80) {
+                match draw.below(12) {
+                    0 => others.push(100 + draw.below(8)),
+                    1 if !others.is_empty() => {
+                        others.remove(draw.below(others.len() as u64) as usize);
+                    }
+                    2 => others.clear(),
+                    3 if draw.below(4) == 0 => logged.db.checkpoint().unwrap(),
+                    _ => {}
+                }
+                others.sort_unstable();
+                others.dedup();
+                let of = |number: u64, draw: &mut Draw| {
+                    let step = if draw.below(3) == 0 {
+                        draw.below(40)
+                    } else {
+                        0
+                    };
+                    (number, (number * 1000 + step) as f64)
+                };
+                let mut scrape: Scrape = (0..stable).map(|number| of(number, &mut draw)).collect();
+                scrape.extend(others.iter().map(|&number| of(number, &mut draw)));
+                logged.commit(&scrape);
+            }
+            let count = logged.frames.len() - first;
+            let mut lost = Vec::new();
+            for _ in 0..1 + draw.below(4) {
+                let at = first + draw.below(count as u64) as usize;
+                lost.extend(at..(at + 1 + draw.below(30) as usize).min(logged.frames.len()));
+            }
+            if round > 0 {
+                lost.push(draw.below(first as u64) as usize);
+            }
+            logged.reopen(&lost);
+            kept += logged.check(&format!("seed {seed}, round {round}"));
+        }
+    }
+    println!("{kept} samples kept");
 }
