@@ -312,16 +312,14 @@ impl GroupState {
         let mut timestamp = base.last_timestamp;
         let mut ids = &base.ids[..];
         let mut found = Vec::new();
-        let mut lost = waiting.len();
-        for row in waiting.into_iter().rev() {
+        for row in waiting.iter().rev() {
             let Some(before) = ids.strip_suffix(&row.joiners[..]) else {
                 break;
             };
             if row.chain != chain || parse_row(&row.row, before.len(), row.joiners.len()).is_err() {
                 break;
             }
-            lost -= 1;
-            found.push((timestamp, row.sequence, ids.len() as u16, row.row));
+            found.push((timestamp, row.sequence, ids.len() as u16, &row.row));
             timestamp = timestamp.wrapping_sub(row.timestamp_delta);
             chain = chain.wrapping_sub(1);
             ids = before;
@@ -331,14 +329,28 @@ impl GroupState {
             .iter()
             .position(|(timestamp, sequence, ..)| self.is_sealed(*sequence, *timestamp))
             .unwrap_or(found.len());
-        lost += found[open..]
-            .iter()
-            .filter(|(timestamp, sequence, ..)| !self.is_sealed(*sequence, *timestamp))
-            .count();
+        let left = found[open..].iter();
+        let left = left.filter(|(timestamp, sequence, ..)| !self.is_sealed(*sequence, *timestamp));
+        let lost = self.count_lost(&waiting[..waiting.len() - found.len()]) + left.count();
         for (timestamp, sequence, width, row) in found[..open].iter().rev() {
             Arc::make_mut(&mut self.open).push(*timestamp, *sequence, *width, row);
         }
         lost
+    }
+
+    /// Returns how many of some rows that waited are in no piece. Their timestamps are not known: where a frame has several
+    /// rows of which only some may be sealed, all count.
+    fn count_lost(&self, waiting: &[WaitingRow]) -> usize {
+        let frames = waiting.chunk_by(|a, b| a.sequence == b.sequence);
+        let lost = frames.filter(|rows| {
+            let sequence = rows[0].sequence;
+            !self.pieces.iter().any(|piece| {
+                let (first, last) = (piece.header.first_sequence, piece.header.last_sequence);
+                (first..=last).contains(&sequence)
+                    && (rows.len() == 1 || sequence != first && sequence != last)
+            })
+        });
+        lost.map(<[_]>::len).sum()
     }
 
     /// Ends a replay; returns rows whose base never came. The open rows must have been sealed if the state is not known.
@@ -355,7 +367,7 @@ impl GroupState {
             self.is_known = true;
         }
         self.segment = 0;
-        waiting.len() as u64
+        self.count_lost(&waiting) as u64
     }
 
     /// Attaches a piece of an earlier run. They come file by file; the layout is that of the newest.

@@ -156,3 +156,34 @@ fn damaged_piece_whose_rows_the_log_has_costs_nothing() {
         assert_eq!(timestamps(&damaged.open()), expected, "byte {byte}");
     }
 }
+
+#[test]
+fn rows_in_pieces_are_not_counted_as_lost_behind_a_lost_base() {
+    let world = World::new();
+    let db = world.open();
+    // Keeps the log.
+    drop(db.spool("far", tsdb::SpoolStart::Now).unwrap());
+    let log = || {
+        let mut files = world.fs.files().into_iter();
+        files.find(|(path, _)| path.starts_with("/db/log")).unwrap()
+    };
+    let (_, before) = log();
+    scrape(&db, std::iter::once(T0));
+    let (path, behind) = log();
+    for round in 1..SEALED * 3 / 2 {
+        scrape(&db, std::iter::once(T0 + round * 1000));
+    }
+    let all = timestamps(&db);
+    db.close().unwrap();
+    let checkpoint = std::path::Path::new("/db/checkpoint");
+    world.fs.flip_bit(checkpoint, 100).unwrap();
+    let db = world.open();
+    assert_eq!(
+        (db.stats().damaged_units, timestamps(&db)),
+        (1, all.clone())
+    );
+    drop(db);
+    world.fs.flip_bit(&path, (before + behind) * 4).unwrap();
+    let db = world.open();
+    assert_eq!((db.stats().damaged_units, timestamps(&db)), (2, all));
+}
