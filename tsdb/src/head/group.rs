@@ -289,10 +289,49 @@ impl GroupState {
     /// Returns members that `next` does not have, with the timestamps of their newest rows, [`i64::MIN`] for none.
     fn leaving(&self, next: &Layout) -> Vec<(u64, Timestamp)> {
         let members = self.layout.iter().enumerate();
+        let newest_of = |position: usize, id| {
+            if self.is_known {
+                self.newest_row_of(position as u16)
+            } else {
+                // No row is open.
+                self.newest_sealed_of(id, position)
+            }
+        };
         members
             .filter(|&(position, id)| next.position_of(id, position).is_none())
-            .map(|(position, id)| (id, self.newest_row_of(position as u16).unwrap_or(i64::MIN)))
+            .map(|(position, id)| (id, newest_of(position, id).unwrap_or(i64::MIN)))
             .collect()
+    }
+
+    /// Returns the timestamp of the newest row in a piece that has a sample of a series. Of a piece that does not decode it
+    /// may be any: the last.
+    fn newest_sealed_of(&self, id: u64, hint: usize) -> Option<Timestamp> {
+        self.pieces.iter().rev().find_map(|piece| {
+            let position = piece.layout.position_of(id, hint)?;
+            let newest = piece.with_view(|view| view.last_timestamp_of(position));
+            newest.unwrap_or(Some(piece.header.last_timestamp))
+        })
+    }
+
+    /// Notes who is absent from the newest row, where the log did not tell: all rows are in pieces.
+    fn note_absentees(&mut self) {
+        let Some(newest) = self.pieces.last() else {
+            return;
+        };
+        self.last_timestamp = self.last_timestamp.max(newest.header.last_timestamp);
+        let has_last_row = newest.header.last_timestamp == self.last_timestamp
+            && newest.layout.is_same(&self.layout);
+        let absent = has_last_row.then(|| newest.with_view(|view| view.absent_from_last_row()));
+        let all = || (0..self.layout.len() as u16).collect();
+        let absent = absent.and_then(Result::ok).unwrap_or_else(all);
+        let absentees = absent.into_iter().filter_map(|position| {
+            let id = self.layout.get(usize::from(position))?;
+            let newest = self.newest_sealed_of(id, usize::from(position));
+            Some((position, newest.unwrap_or(i64::MIN)))
+        });
+        self.absentees = absentees
+            .filter(|(_, newest)| *newest != self.last_timestamp)
+            .collect();
     }
 
     fn set_layout(&mut self, layout: Arc<Layout>) {
@@ -364,6 +403,7 @@ impl GroupState {
             let last = waiting.last();
             self.chain = last.map_or(self.chain, |row| row.chain.wrapping_add(1));
             self.state = RowState::new(self.layout.len());
+            self.note_absentees();
             self.is_known = true;
         }
         self.segment = 0;

@@ -98,6 +98,11 @@ fn check(rows: &[Vec<Option<u64>>]) {
             view.last_timestamp_of(position).unwrap(),
             expected.last().map(|last| last.0)
         );
+        let is_absent = view
+            .absent_from_last_row()
+            .unwrap()
+            .contains(&(position as u16));
+        assert_eq!(is_absent, rows.last().unwrap()[position].is_none());
         let mut all = Samples::default();
         view.read_all(position, &mut scratch, &mut all).unwrap();
         assert!(all.iter().eq(out.iter()));

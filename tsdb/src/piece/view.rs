@@ -164,6 +164,19 @@ impl<'a> PieceView<'a> {
             .map(|row| self.timestamp(row)))
     }
 
+    /// Returns the positions that have no sample in the last row.
+    pub fn absent_from_last_row(&self) -> Result<Vec<u16>, Malformed> {
+        let mut reader = self.reader_at(self.header.columns_start())?;
+        let last = usize::from(self.header.rows).saturating_sub(1);
+        let mut absent = Vec::new();
+        for position in 0..self.header.width {
+            if !Column::read(&mut reader, self.header.rows)?.has(last) {
+                absent.push(position);
+            }
+        }
+        Ok(absent)
+    }
+
     /// Returns how many rows there are.
     pub(super) fn rows(&self) -> u16 {
         self.header.rows

@@ -1,6 +1,6 @@
 //! What scrapes and readers do to a database besides the plain course of things.
 
-use tsdb::{Db, Rejection, SeriesRef, TimeRange, parse_selector};
+use tsdb::{Db, Rejection, SeriesRef, SpoolStart, TimeRange, parse_selector};
 
 use crate::support::{T0, World, labels, read};
 
@@ -60,6 +60,64 @@ fn scrape_sent_again_is_accepted_and_changes_nothing() {
             .iter()
             .all(|(_, samples)| samples.len() == 1)
     );
+}
+
+/// Two series are missing in the newest scrapes, one of them joined before: what they take is behind their own samples, not behind
+/// those of the others.
+#[test]
+fn restart_knows_the_newest_sample_of_each_series() {
+    for (end, close, lose) in [
+        (25, false, false),
+        (25, true, false),
+        (25, true, true),
+        (110, false, false),
+        (110, true, false),
+        (110, true, true),
+    ] {
+        let world = World::new();
+        let options = || {
+            world
+                .options()
+                .with_out_of_order_window(std::time::Duration::ZERO)
+        };
+        let db = Db::open(crate::support::DIR, options()).unwrap();
+        // Keeps the log.
+        drop(db.spool("far", SpoolStart::Now).unwrap());
+        for step in 0..end {
+            let members = match step {
+                0..10 => 20,
+                10..15 => 21,
+                _ => 19,
+            };
+            scrape(&db, 0, members, T0 + step * 1000);
+        }
+        if close {
+            db.close().unwrap();
+        } else {
+            drop(db);
+        }
+        if lose {
+            let path = std::path::Path::new(crate::support::DIR).join("checkpoint");
+            world.fs.flip_bit(&path, 100).unwrap();
+        }
+        let db = Db::open(crate::support::DIR, options()).unwrap();
+        let case = format!("{end} scrapes, closed {close}, checkpoint lost {lose}");
+        for (number, timestamp, expected) in [
+            (18, T0 + 20_500, Some(Rejection::OutOfOrder)),
+            (19, T0 + 13_500, Some(Rejection::OutOfOrder)),
+            (20, T0 + 13_500, Some(Rejection::OutOfOrder)),
+            (19, T0 + 20_500, None),
+            (20, T0 + 20_500, None),
+            (20, T0 + 21_500, None),
+        ] {
+            let mut appender = db.appender().unwrap();
+            let name = labels(&format!("metric{{number=\"{number}\"}}"));
+            appender.append(&name, timestamp, 0.5).unwrap();
+            let rejected = appender.commit().unwrap().rejected;
+            let rejected = rejected.first().map(|(_, rejection)| *rejection);
+            assert_eq!(rejected, expected, "{case}: {number} at {timestamp}");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Frames of the log are lost while the layouts of groups change: what is left is never given to another series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use tsdb::fs::CrashChoice;
@@ -24,6 +24,8 @@ struct Logged {
     segment_bytes: u64,
     /// The file of the log and the byte in the middle of each frame.
     frames: Vec<(PathBuf, u64)>,
+    /// Those that are damaged: a bit that turns over twice is as it was.
+    lost: BTreeSet<usize>,
     committed: BTreeMap<Labels, BTreeMap<i64, u64>>,
 }
 
@@ -38,6 +40,7 @@ impl Logged {
             step: 0,
             segment_bytes,
             frames: Vec::new(),
+            lost: BTreeSet::new(),
             committed: BTreeMap::new(),
         }
     }
@@ -83,6 +86,7 @@ impl Logged {
             step: self.step,
             segment_bytes: self.segment_bytes,
             frames: self.frames.clone(),
+            lost: self.lost.clone(),
             committed: self.committed.clone(),
         }
     }
@@ -96,6 +100,9 @@ impl Logged {
         let world = World::on(self.world.fs.crash(CrashChoice::None));
         world.clock.set(T0 + self.step * 15_000);
         for &frame in lost {
+            if !self.lost.insert(frame) {
+                continue;
+            }
             let (path, byte) = &self.frames[frame];
             if world
                 .fs

@@ -215,6 +215,7 @@ pub fn piece(data: &[u8]) {
     edit(&mut bytes[HEADER_BYTES..], edits);
     let view = PieceView::new(header, &bytes[HEADER_BYTES..]).expect("its length did not change");
     any(view.ids());
+    any(view.absent_from_last_row());
     for position in 0..n {
         let mut read = Samples::default();
         any(view.read_all(position, &mut scratch, &mut read));
@@ -237,6 +238,7 @@ pub fn frame(data: &[u8]) {
                 assert_eq!(section.joiners.ids().len(), section.joiners.len());
                 for n in [1, 64, 1000] {
                     any(RowView::parse(section.row, n));
+                    any(section.parse(n));
                 }
             }
             Ok(Section::Base(_) | Section::Tombstones(_) | Section::Unknown) => {}
