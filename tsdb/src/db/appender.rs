@@ -51,8 +51,8 @@ pub struct Commit {
 /// Collects the samples of one commit. Not visible before [`Appender::commit`]; dropped, it leaves nothing behind but
 /// series that are forgotten later.
 ///
-/// An appender is short-lived: one per scrape, or one kept per scraper thread. Series it named stay in memory at least
-/// as long as it lives.
+/// An appender is short-lived: one per scrape, or one kept per scraper thread. Series it named by labels stay in memory at
+/// least until it commits.
 #[derive(Debug)]
 pub struct Appender {
     inner: Arc<Inner>,
@@ -61,6 +61,8 @@ pub struct Appender {
     future: Timestamp,
     /// What the series named last was, apart from its metric: often the next one is the same.
     near: u32,
+    /// Since when it has named series that it has not committed.
+    naming: Option<u64>,
 }
 
 impl Appender {
@@ -74,6 +76,7 @@ impl Appender {
             staged: Staged::default(),
             future,
             near: NO_ENTITY,
+            naming: None,
         })
     }
 
@@ -90,6 +93,7 @@ impl Appender {
         value: f64,
     ) -> Result<SeriesRef, Rejection> {
         self.check(timestamp)?;
+        self.begin_naming();
         let id = self.inner.resolve(labels.iter(), &mut self.near)?;
         self.staged.push(id, timestamp, value);
         Ok(SeriesRef(id ^ self.inner.epoch))
@@ -114,6 +118,7 @@ impl Appender {
             return self.append(&labels, timestamp, value);
         }
         self.check(timestamp)?;
+        self.begin_naming();
         let id = self.inner.resolve(labels.iter().copied(), &mut self.near)?;
         self.staged.push(id, timestamp, value);
         Ok(SeriesRef(id ^ self.inner.epoch))
@@ -241,6 +246,7 @@ impl Appender {
             }
         };
         self.staged.clear();
+        self.end_naming();
         self.inner.count_commit(&committed);
         let mut answer = Commit {
             sequence: committed.sequence,
@@ -276,11 +282,25 @@ impl Appender {
     /// Forgets the samples added since the last commit.
     pub fn rollback(&mut self) {
         self.staged.clear();
+        self.end_naming();
+    }
+
+    fn begin_naming(&mut self) {
+        if self.naming.is_none() {
+            self.naming = Some(self.inner.head.naming.begin());
+        }
+    }
+
+    fn end_naming(&mut self) {
+        if let Some(begun) = self.naming.take() {
+            self.inner.head.naming.end(begun);
+        }
     }
 }
 
 impl Drop for Appender {
     fn drop(&mut self) {
+        self.end_naming();
         self.inner
             .head
             .open_appenders

@@ -22,6 +22,7 @@ mod group;
 mod layout;
 mod lone;
 mod memory;
+mod naming;
 mod open_rows;
 mod order;
 mod pages;
@@ -57,6 +58,7 @@ use flushed::Flushed;
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
 pub(crate) use lone::{Announced, LoneStore};
+pub(crate) use naming::Naming;
 pub(crate) use order::ScrapeOrder;
 pub(crate) use piece_files::PieceFiles;
 pub(crate) use publish::Publisher;
@@ -115,8 +117,10 @@ pub(crate) struct Head {
     next_group: AtomicU64,
     /// Series named in the log since the series store was last written.
     unstored: Mutex<Vec<u64>>,
-    /// Appenders that are open: they may hold references that no frame has named yet.
+    /// Appenders that are open.
     pub(crate) open_appenders: AtomicUsize,
+    /// Those of them that have named series no frame may have named yet.
+    pub(crate) naming: Naming,
     /// Accounted bytes when they were last added up.
     memory_estimate: AtomicU64,
     /// Series refused for their memory since a refusal last had it added up.
@@ -216,6 +220,7 @@ impl Head {
             next_group: AtomicU64::new(1),
             unstored: Mutex::default(),
             open_appenders: AtomicUsize::new(0),
+            naming: Naming::default(),
             memory_estimate: AtomicU64::new(0),
             refused_for_memory: AtomicU64::new(0),
             counters: HeadCounters::default(),
@@ -263,7 +268,10 @@ impl Head {
             Insertion::New(slot) => {
                 // Relaxed: ids only have to differ.
                 let id = self.next_series.fetch_add(1, Ordering::Relaxed);
-                self.slots.write().put_fresh(slot, id);
+                let mut slots = self.slots.write();
+                slots.put(slot, id);
+                slots.set_named(slot, self.naming.stamp());
+                drop(slots);
                 let created = self.counters.series_created.fetch_add(1, Ordering::Relaxed) + 1;
                 let count = index.len();
                 drop(index);
@@ -280,8 +288,9 @@ impl Head {
 
     fn touch(&self, slot: u32) -> u64 {
         let known = self.slots.read().get(slot);
-        if !known.is_fresh && known.home().is_none() {
-            self.slots.write().set_fresh(slot, true);
+        let now = self.naming.stamp();
+        if known.named != now && known.home().is_none() {
+            self.slots.write().set_named(slot, now);
         }
         known.id
     }

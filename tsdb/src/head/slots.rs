@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use crate::time::Timestamp;
 
 use super::memory::{OVERHEAD_BYTES, shrink_table, table_bytes};
+use super::naming::Stamp;
 use super::pages::Pages;
 
 /// No slot, or no group.
@@ -26,8 +27,8 @@ pub(crate) struct Slot {
     pub(crate) position: u16,
     /// The log holds its definition.
     pub(crate) is_defined: bool,
-    /// It was named by an appender since the last collection.
-    pub(crate) is_fresh: bool,
+    /// When an appender last named it without a home.
+    pub(crate) named: Stamp,
 }
 
 impl Slot {
@@ -44,7 +45,7 @@ impl Default for Slot {
             group: NONE,
             position: 0,
             is_defined: false,
-            is_fresh: false,
+            named: Stamp::default(),
         }
     }
 }
@@ -141,12 +142,6 @@ impl Slots {
         known.id = known.id.max(id);
     }
 
-    /// Puts a series that an appender has just named into a slot.
-    pub(crate) fn put_fresh(&mut self, slot: u32, id: u64) {
-        self.put(slot, id);
-        self.set_fresh(slot, true);
-    }
-
     /// Frees a slot and forgets the ids that lead to it.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.former.remove(&slot);
@@ -181,8 +176,8 @@ impl Slots {
         self.slots.slot(slot as usize).is_defined = true;
     }
 
-    pub(crate) fn set_fresh(&mut self, slot: u32, is_fresh: bool) {
-        self.slots.slot(slot as usize).is_fresh = is_fresh;
+    pub(crate) fn set_named(&mut self, slot: u32, named: Stamp) {
+        self.slots.slot(slot as usize).named = named;
     }
 
     /// Gives a series a home.
@@ -217,6 +212,18 @@ impl Slots {
     /// Returns the groups that hold data of a series besides its home.
     pub(crate) fn former(&self, slot: u32) -> &[u32] {
         self.former.get(&slot).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the ids of the series in a slot.
+    pub(crate) fn ids(&self, slot: u32) -> impl Iterator<Item = u64> + Clone {
+        let aliases = self.aliases.get(&slot).into_iter().flatten().copied();
+        aliases.chain([self.get(slot).id])
+    }
+
+    /// Walks the series with former homes: slots and groups.
+    pub(crate) fn all_former(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        let former = self.former.iter();
+        former.map(|(&slot, groups)| (slot, groups.as_slice()))
     }
 
     /// Forgets former homes that `keep` does not want.

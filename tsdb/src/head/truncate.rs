@@ -1,6 +1,7 @@
 //! Letting go of what blocks hold, and of series nothing is known of.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,8 @@ use crate::time::{TimeRange, Timestamp};
 
 use super::flushed::FlushedPart;
 use super::group::Sealer;
+use super::layout::Layout;
+use super::naming::{Epochs, Stamp};
 use super::piece_files::Piece;
 use super::{Head, Slot};
 
@@ -145,18 +148,44 @@ impl Head {
         for &index in &dead {
             self.bury(index);
         }
-        // Told before the slots are locked: every commit waits for those.
-        let holding: HashSet<u32> = self
-            .all_groups()
-            .iter()
-            .filter(|(_, group)| !group.state.read().pieces.is_empty())
-            .map(|(index, _)| *index)
-            .collect();
-        self.slots
-            .write()
-            .retain_former(|_, group| holding.contains(&group));
+        self.collect_former();
         drop(structure);
         self.collect_series(boundary, sequence);
+    }
+
+    /// Forgets former homes that have nothing of a series any more. Nobody changes homes or pieces meanwhile.
+    fn collect_former(&self) {
+        let mut layouts: HashMap<u32, Vec<Arc<Layout>>> = HashMap::new();
+        for (index, group) in self.all_groups() {
+            let state = group.state.read();
+            let open = (state.open.len() > 0).then_some(&state.layout);
+            let own = layouts.entry(index).or_default();
+            for layout in state.pieces.iter().map(|piece| &piece.layout).chain(open) {
+                // Most pieces of a group share one.
+                if !own.iter().any(|known| Arc::ptr_eq(known, layout)) {
+                    own.push(Arc::clone(layout));
+                }
+            }
+        }
+        let has = |group: u32, id: u64| {
+            let mut layouts = layouts.get(&group).into_iter().flatten();
+            layouts.any(|layout| layout.position_of(id, usize::MAX).is_some())
+        };
+        // Looked for before the slots are locked for themselves: every commit waits for those.
+        let gone: HashSet<(u32, u32)> = {
+            let slots = self.slots.read();
+            let all = slots.all_former();
+            all.flat_map(|(slot, groups)| {
+                let is_gone = |group: u32| !slots.ids(slot).any(|id| has(group, id));
+                let gone = groups.iter().filter(|group| is_gone(**group));
+                gone.map(|&group| (slot, group)).collect::<Vec<_>>()
+            })
+            .collect()
+        };
+        if !gone.is_empty() {
+            let keep = |slot, group| !gone.contains(&(slot, group));
+            self.slots.write().retain_former(keep);
+        }
     }
 
     fn bury(&self, index: u32) {
@@ -177,14 +206,13 @@ impl Head {
     }
 
     fn collect_series(&self, boundary: Timestamp, sequence: u64) {
-        // An appender that is open may hold references that no frame has named: those series stay for this time.
-        let no_appender = self.open_appenders.load(Ordering::SeqCst) == 0;
+        let epochs = self.naming.next();
         let count = self.slots.read().len() as u32;
         let is_gone = |slot: u32, known: &Slot, former: &[u32]| {
             known.id != 0
                 && known.home().is_none()
                 && former.is_empty()
-                && (no_appender || !known.is_fresh)
+                && !epochs.holds(known.named)
                 && !self.lone.is_needed(slot, boundary)
         };
         let mut start = 0;
@@ -209,14 +237,7 @@ impl Head {
                     }
                 }
             }
-            if no_appender {
-                let mut slots = self.slots.write();
-                (start..end)
-                    .filter(|&slot| slots.get(slot).is_fresh)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|slot| slots.set_fresh(slot, false));
-            }
+            self.renew_stamps(start..end, epochs);
             drop(structure);
             start = end;
         }
@@ -225,6 +246,22 @@ impl Head {
         self.tombstones
             .write()
             .truncate(boundary, sequence, |slot| slots.get(slot).id == 0);
+    }
+
+    fn renew_stamps(&self, range: Range<u32>, epochs: Epochs) {
+        let renewed: Vec<(u32, Stamp)> = {
+            let slots = self.slots.read();
+            let stamps = range.map(|slot| (slot, slots.get(slot).named));
+            let renewed = stamps.map(|(slot, stamp)| (slot, stamp, epochs.renew(stamp)));
+            let changed = renewed.filter(|(_, stamp, renewed)| stamp != renewed);
+            changed.map(|(slot, _, renewed)| (slot, renewed)).collect()
+        };
+        if !renewed.is_empty() {
+            let mut slots = self.slots.write();
+            for (slot, stamp) in renewed {
+                slots.set_named(slot, stamp);
+            }
+        }
     }
 
     /// Finds the oldest timestamp that is left.

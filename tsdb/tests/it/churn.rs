@@ -548,3 +548,35 @@ fn read_with(querier: &tsdb::Querier) -> Vec<(Labels, Vec<(i64, u64)>)> {
     }
     found
 }
+
+/// Series that come and go for days while one appender is kept: those that are in blocks alone leave the head.
+#[test]
+fn gone_series_leave_the_head_though_their_target_and_its_appender_live_on() {
+    const MEMBERS: u64 = 40;
+    let world = World::new();
+    let db = world.open();
+    let target = db.target();
+    let mut appender = db.appender().unwrap();
+    let mut members: Vec<u64> = (0..MEMBERS).collect();
+    let mut counts = Vec::new();
+    for scrape in 0..2400i64 {
+        let timestamp = T0 + scrape * 60_000;
+        world.clock.set(timestamp);
+        let place = (scrape as u64 % MEMBERS) as usize;
+        let gone = std::mem::replace(&mut members[place], MEMBERS + scrape as u64);
+        appender.set_target(&target);
+        for &number in &members {
+            appender.append(&name(number), timestamp, 1.5).unwrap();
+        }
+        appender
+            .append(&name(gone), timestamp, stale_marker())
+            .unwrap();
+        assert_eq!(appender.commit().unwrap().rejected, []);
+        db.step(tsdb::Task::Flush).unwrap();
+        counts.push(db.stats().head_series);
+    }
+    assert!(db.stats().flushes > 5);
+    // Three ranges of two hours: what a flush leaves, what comes until the next, and who waits for the one after.
+    let most = *counts.iter().max().unwrap();
+    assert!(most < MEMBERS + 6 * 120, "{most} series in the head");
+}
