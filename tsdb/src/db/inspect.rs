@@ -7,7 +7,7 @@ use crate::encoding::Malformed;
 use crate::error::{Error, Result};
 use crate::frame::{Section, sized_sections};
 use crate::fs::{Fs, names};
-use crate::wal::{Log, SegmentFrames, Writers, read_log};
+use crate::wal::{LAST_UNKNOWN, Log, SegmentFrames, Writers, read_log};
 
 /// What the log of a database holds.
 #[derive(Debug, Default)]
@@ -182,10 +182,11 @@ pub fn inspect_log(fs: &dyn Fs, dir: impl AsRef<Path>) -> Result<LogReport> {
 pub(super) fn damage(log: &Log, log_dir: &Path, through: u64) -> Vec<Error> {
     let describe = |damage: &crate::wal::Damage| {
         let path = log_dir.join(names::numbered(damage.segment));
-        let message = format!(
-            "frames {} to {} are lost in {} bytes",
-            damage.first_sequence, damage.last_sequence, damage.bytes
-        );
+        let (first, bytes) = (damage.first_sequence, damage.bytes);
+        let message = match damage.last_sequence {
+            LAST_UNKNOWN => format!("frames from {first} on are lost in {bytes} bytes"),
+            last => format!("frames {first} to {last} are lost in {bytes} bytes"),
+        };
         Error::corruption(path, damage.offset, message)
     };
     log.damage

@@ -1,8 +1,8 @@
 //! Background work: three threads, or whoever calls [`Db::step`](super::Db::step).
 //!
-//! One thread syncs the log at the interval of the durability, and earlier when much has come. One flushes the head and makes checkpoints, so that a
-//! long merge never delays it. One merges blocks and applies retention. Each waits on a condition and ends when the last
-//! handle goes.
+//! One thread syncs the log at the interval of the durability, and earlier when much has come, and notes in it what is
+//! synced. One flushes the head and makes checkpoints, so that a long merge never delays it. One merges blocks and applies
+//! retention. Each waits on a condition and ends when the last handle goes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::error::Result;
 
 use super::event::Event;
 use super::inner::Inner;
-use super::options::{Durability, Options};
+use super::options::{DEFAULT_SYNC_INTERVAL, Durability, Options};
 
 /// How often the flush lane looks whether something is due.
 const FLUSH_TICK: Duration = Duration::from_secs(1);
@@ -56,9 +56,9 @@ impl Inner {
         let wal = Arc::clone(self.writer()?);
         let had_work = wal.synced_sequence() < wal.last_sequence();
         self.sync_log()?;
-        // A mark says what is synced, so that damage is told from a torn tail. It takes a sequence like any frame.
-        if let Some(sequence) = wal.note_synced()? {
-            self.head.publisher.publish(sequence);
+        // A mark says what is synced, so that damage is told from a torn tail. It takes sequences like any frames.
+        if let Some(sequences) = wal.note_synced()? {
+            sequences.for_each(|sequence| self.head.publisher.publish(sequence));
         }
         if had_work {
             self.note_write_success();
@@ -120,7 +120,7 @@ impl Lanes {
 impl Threads {
     pub(super) fn start(inner: &Arc<Inner>, options: &Options) -> Self {
         let mut handles = Vec::new();
-        if let Durability::Interval(interval) = options.durability {
+        if let Some(interval) = sync_interval(options.durability) {
             handles.push(start_lane("tsdb-sync", inner, interval, Task::Sync));
         }
         handles.push(start_lane("tsdb-flush", inner, FLUSH_TICK, Task::Flush));
@@ -141,6 +141,15 @@ impl Drop for Threads {
             // A lane that panicked has nothing more to say, and the others end all the same.
             drop(handle.join());
         }
+    }
+}
+
+fn sync_interval(durability: Durability) -> Option<Duration> {
+    match durability {
+        Durability::Interval(interval) => Some(interval),
+        // Commits sync by themselves, but no frame behind the last one says so.
+        Durability::Commit => Some(DEFAULT_SYNC_INTERVAL),
+        Durability::Os => None,
     }
 }
 
@@ -203,6 +212,12 @@ mod tests {
                 std::thread::yield_now();
             }
         });
+    }
+
+    #[test]
+    fn what_commits_have_synced_is_noted_as_well() {
+        assert!(sync_interval(Durability::Commit).is_some());
+        assert!(sync_interval(Durability::Os).is_none());
     }
 
     #[test]

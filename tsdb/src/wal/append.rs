@@ -1,5 +1,6 @@
 //! Adding a frame.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
 use super::buffer::FrameBuffer;
@@ -70,12 +71,12 @@ impl Wal {
         Ok(Appended::Written { sequence })
     }
 
-    /// Writes an empty frame if what is known to be synced is nowhere in the log yet and no frame has come since: after
-    /// a power cut, damage to synced frames is then told from a torn tail. The frame waits for the next sync like any
-    /// other.
+    /// Writes two empty frames if what is known to be synced is nowhere in the log yet and no frame has come since: after
+    /// a power cut, damage to synced frames is then told from a torn tail. Two, as a segment has its header twice: one
+    /// flipped bit must not cost the mark. They wait for the next sync like any others.
     ///
-    /// Answers the frame's sequence: like any other it must be published.
-    pub(crate) fn note_synced(&self) -> Result<Option<u64>> {
+    /// Answers the frames' sequences: like any others they must be published.
+    pub(crate) fn note_synced(&self) -> Result<Option<RangeInclusive<u64>>> {
         let mut writer = self.writer.lock();
         let synced = self.synced_sequence();
         if writer.distrusted
@@ -87,15 +88,18 @@ impl Wal {
         }
         if writer
             .segment
-            .is_full(self.config.segment_bytes, FRAME_HEADER_BYTES)
+            .is_full(self.config.segment_bytes, 2 * FRAME_HEADER_BYTES)
             || writer.segment.is_stuck()
         {
-            // The header of the new segment carries the mark.
+            // Both headers of the new segment carry the mark.
             return self.begin_segment(&mut writer).map(|()| None);
         }
         let mut frame = FrameBuffer::new();
         let seal = frame.seal()?;
-        self.write(&mut writer, &mut frame, seal).map(Some)
+        let first = self.write(&mut writer, &mut frame, seal)?;
+        // A second one that fails is counted, and takes nothing from the first.
+        let last = self.write(&mut writer, &mut frame, seal).unwrap_or(first);
+        Ok(Some(first..=last))
     }
 
     fn write(&self, writer: &mut Writer, frame: &mut FrameBuffer, seal: (u32, u32)) -> Result<u64> {

@@ -74,6 +74,16 @@ impl SegmentHeader {
         }
     }
 
+    /// Tells whether a header was written at the start of a segment, whether it verifies or not.
+    ///
+    /// A disk writes the sector of both copies as a whole or not at all, so what a power cut leaves there is a header, or
+    /// nothing like one. Half of both magics is more than chance gives, and more than some flipped bits take.
+    pub(super) fn is_there(bytes: &[u8]) -> bool {
+        let copies = bytes.chunks_exact(SEGMENT_HEADER_BYTES).take(2);
+        let alike = copies.clone().flat_map(|copy| copy.iter().zip(MAGIC));
+        copies.len() == 2 && alike.filter(|(byte, magic)| byte == magic).count() >= MAGIC.len()
+    }
+
     fn decode_copy(bytes: &[u8]) -> Result<Self, HeaderError> {
         let mut reader = ByteReader::checked(bytes)?;
         if reader.bytes(MAGIC.len())? != MAGIC {

@@ -39,6 +39,7 @@ fn documented_example_is_what_we_read_and_write() {
     bytes.extend_from_slice(&frame(b"row", 0, 2).encode(header.salt));
     bytes.extend_from_slice(b"row");
     bytes.extend_from_slice(&frame(b"", 1, 1).encode(header.salt));
+    bytes.extend_from_slice(&frame(b"", 2, 2).encode(header.salt));
     assert_eq!(bytes, documented());
 
     assert_eq!(SegmentHeader::decode(&documented()), Ok(header));
@@ -51,7 +52,11 @@ fn documented_example_is_what_we_read_and_write() {
     };
     assert_eq!(
         found.frames,
-        [frame(0, offset, 3), frame(1, offset + 23, 0)]
+        [
+            frame(0, offset, 3),
+            frame(1, offset + 23, 0),
+            frame(2, offset + 43, 0)
+        ]
     );
     assert_eq!((found.known_synced, found.bad), (100, vec![]));
 }
@@ -119,9 +124,9 @@ fn golden_segment_is_what_we_read_and_write() {
             (1, body(1)),
             (2, body(2)),
             (3, body(3)),
-            (5, body(4)),
-            (6, body(5))
+            (6, body(4)),
+            (7, body(5))
         ]
     );
-    assert_eq!((log.known_synced(), log.last_sequence()), (3, 6));
+    assert_eq!((log.known_synced(), log.last_sequence()), (3, 7));
 }

@@ -2,7 +2,7 @@
 
 use super::format::{SEGMENT_HEADERS_BYTES, SegmentHeader};
 use super::log::{SegmentInfo, WalStart};
-use super::read::{Damage, Log, SegmentFrames, Torn};
+use super::read::{Damage, LAST_UNKNOWN, Log, SegmentFrames, Torn};
 use super::scan::Scan;
 use crate::fs::MappedFile;
 
@@ -13,6 +13,8 @@ pub(super) struct SegmentFile {
     pub(super) len: u64,
     /// None if both copies are damaged.
     pub(super) header: Option<SegmentHeader>,
+    /// Whether the header is there, whether it verifies or not: no power cut has left it out.
+    pub(super) has_header: bool,
     /// What was read of it; nothing if it is void as a whole, or older than anybody asked for.
     pub(super) content: Option<(MappedFile, Scan)>,
 }
@@ -74,19 +76,18 @@ pub(super) fn judge(files: Vec<SegmentFile>, limits: &[u64], start: usize, from:
         last: None,
         stands: 0,
         suspect: None,
+        is_unreadable: false,
         end: None,
         damage: Vec::new(),
         torn: false,
+        gone: (from > 0 && headers().all(|header| header.number != from)).then_some(from),
     };
-    if from > 0 && files.iter().all(|file| file.number != from) {
-        walk.suspect = Some((from, 0, 0));
+    let mut standing = Vec::with_capacity(files.len() - start);
+    for (file, &limit) in files.iter().zip(limits).skip(start) {
+        walk.pass(file.number);
+        standing.push(walk.segment(file, limit));
     }
-    let standing: Vec<usize> = files
-        .iter()
-        .zip(limits)
-        .skip(start)
-        .map(|(file, &limit)| walk.segment(file, limit))
-        .collect();
+    walk.pass(u64::MAX);
     walk.finish();
 
     let torn = walk.end.filter(|_| walk.torn).map(|(segment, offset)| {
@@ -180,13 +181,26 @@ struct Walk {
     stands: u64,
     /// Bytes since then that do not verify: segment, offset, length.
     suspect: Option<(u64, u64, u64)>,
+    /// Whether among them is a segment that was durable and whose header is lost. Only a later header tells what it held.
+    is_unreadable: bool,
     /// Segment and position behind the last frame that stands.
     end: Option<(u64, u64)>,
     damage: Vec<Damage>,
     torn: bool,
+    /// The segment that was asked for, if there is no header of it, until it is passed.
+    gone: Option<u64>,
 }
 
 impl Walk {
+    /// Says that the next segment there is has this number.
+    fn pass(&mut self, number: u64) {
+        // It was durable, header and name: whoever remembers its number has synced them before.
+        if let Some(gone) = self.gone.take_if(|gone| *gone < number) {
+            self.suspect.get_or_insert((gone, 0, 0));
+            self.is_unreadable = true;
+        }
+    }
+
     /// Returns how many frames of the segment stand.
     fn segment(&mut self, file: &SegmentFile, limit: u64) -> usize {
         if self.torn {
@@ -194,6 +208,7 @@ impl Walk {
         }
         let Some(header) = file.header else {
             self.suspect.get_or_insert((file.number, 0, file.len));
+            self.is_unreadable |= file.has_header;
             return 0;
         };
         let Some((_, scan)) = &file.content else {
@@ -213,6 +228,7 @@ impl Walk {
         self.stands = self.stands.max(header.previous);
         self.end = Some((file.number, file.len.min(SEGMENT_HEADERS_BYTES as u64)));
         self.suspect = None;
+        self.is_unreadable = false;
 
         let mut bad = scan.bad.iter().peekable();
         for (index, frame) in scan.frames.iter().enumerate() {
@@ -253,13 +269,16 @@ impl Walk {
 
     /// Looks at what is left when no frame follows.
     fn finish(&mut self) {
-        let Some(last) = self.last else { return };
-        if !self.torn {
-            if last < self.known_synced {
-                self.lose(last + 1, self.known_synced);
-            } else {
-                self.torn = self.suspect.is_some();
+        if self.torn {
+            return;
+        }
+        match self.last {
+            _ if self.is_unreadable => {
+                self.lose(self.last.map_or(0, |last| last + 1), LAST_UNKNOWN);
             }
+            Some(last) if last < self.known_synced => self.lose(last + 1, self.known_synced),
+            Some(_) => self.torn = self.suspect.is_some(),
+            None => {}
         }
     }
 

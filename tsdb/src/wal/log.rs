@@ -90,6 +90,10 @@ pub(crate) struct Wal {
     pub(super) sync_ended: Condvar,
     pub(super) last: AtomicU64,
     pub(super) synced: AtomicU64,
+    /// Number of the open segment.
+    pub(super) begun: AtomicU64,
+    /// Number of the newest segment whose header and name are durable.
+    pub(super) named: AtomicU64,
     /// Bytes of the tail, for who does not hold the append lock.
     pub(super) tail_bytes: AtomicUsize,
     pub(super) counters: Counters,
@@ -191,6 +195,8 @@ impl Wal {
             sync_ended: Condvar::new(),
             last: AtomicU64::new(last),
             synced: AtomicU64::new(last),
+            begun: AtomicU64::new(start.segment),
+            named: AtomicU64::new(start.segment),
             tail_bytes: AtomicUsize::new(0),
             counters: Counters::default(),
         };
@@ -352,6 +358,9 @@ impl Wal {
             .push((writer.segment.header().number, writer.segment.sync_handle()));
         writer.names_unsynced = true;
         writer.leave = false;
+        // Pairs with the acquire in `sync`.
+        self.begun
+            .store(writer.segment.header().number, Ordering::Release);
         Ok(())
     }
 

@@ -30,6 +30,10 @@ mod tail;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod follow_tests;
 #[cfg(test)]
 mod golden;
@@ -40,5 +44,5 @@ pub(crate) use append::Appended;
 pub(crate) use buffer::FrameBuffer;
 pub(crate) use follow::{Followed, Follower};
 pub(crate) use log::{SegmentInfo, Wal, WalConfig};
-pub(crate) use read::{Damage, Log, SegmentFrames, Writers, read_log};
+pub(crate) use read::{Damage, LAST_UNKNOWN, Log, SegmentFrames, Writers, read_log};
 pub(crate) use scan::FrameRef;

@@ -51,9 +51,12 @@ pub(crate) struct Damage {
     pub(crate) bytes: u64,
     /// First sequence lost; 0 if that is not known.
     pub(crate) first_sequence: u64,
-    /// Last sequence lost.
+    /// Last sequence lost, or [`LAST_UNKNOWN`].
     pub(crate) last_sequence: u64,
 }
+
+/// The last sequence lost with a segment whose header is lost as well, where no later one tells.
+pub(crate) const LAST_UNKNOWN: u64 = u64::MAX;
 
 /// Where a log was torn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +193,7 @@ fn read_header(fs: &dyn Fs, path: &Path, number: u64) -> Result<SegmentFile> {
         number,
         len,
         header,
+        has_header: SegmentHeader::is_there(bytes),
         content: None,
     })
 }

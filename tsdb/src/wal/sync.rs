@@ -15,8 +15,9 @@ pub(super) struct SyncState {
 }
 
 impl Wal {
-    /// Makes all frames appended so far durable, and returns the highest sequence that is. Blocks for a sync of the
-    /// disk; of several callers one syncs for all, and appends go on meanwhile.
+    /// Makes all frames appended so far durable, and the open segment even if it has none: a checkpoint names it, and its
+    /// header may carry a mark. Returns the highest sequence that is durable. Blocks for a sync of the disk; of several
+    /// callers one syncs for all, and appends go on meanwhile.
     ///
     /// # Errors
     ///
@@ -24,12 +25,16 @@ impl Wal {
     /// each append or sync tries again.
     pub(crate) fn sync(&self) -> Result<u64> {
         let wanted = self.last_sequence();
+        // Pairs with the release in `begin_segment`.
+        let wanted_segment = self.begun.load(Ordering::Acquire);
         loop {
             {
                 let mut state = self.sync.lock();
                 loop {
                     let synced = self.synced_sequence();
-                    if synced >= wanted {
+                    // Relaxed: it moves under the lock that is held.
+                    let named = self.named.load(Ordering::Relaxed);
+                    if synced >= wanted && named >= wanted_segment {
                         return Ok(synced);
                     }
                     if !state.running {
@@ -116,7 +121,7 @@ impl Wal {
         writer.tail.drop_through(target);
         self.tail_bytes
             .store(writer.tail.bytes(), Ordering::Relaxed);
-        self.publish_synced(target);
+        self.publish_synced(target, open);
         Ok(())
     }
 
@@ -195,14 +200,15 @@ impl Wal {
         writer.tail.drop_through(last);
         self.tail_bytes
             .store(writer.tail.bytes(), Ordering::Relaxed);
-        self.publish_synced(last);
+        self.publish_synced(last, number);
         Ok(())
     }
 
-    fn publish_synced(&self, sequence: u64) {
+    fn publish_synced(&self, sequence: u64, segment: u64) {
         // Under the lock, so that no waiter misses it between looking and sleeping. Pairs with the acquire in
         // `synced_sequence`.
         let _state = self.sync.lock();
+        self.named.store(segment, Ordering::Relaxed);
         self.synced.store(sequence, Ordering::Release);
         self.sync_ended.notify_all();
     }

@@ -502,9 +502,12 @@ fn life_of_changing_members(seed: u64) {
     for _ in 0..6 {
         let world = World::on(left.crash(CrashChoice::All));
         world.clock.set(now);
+        let mut flips = Vec::new();
         for _ in 0..1 + draw.below(2) {
             let (path, len) = &logs[draw.below(logs.len() as u64) as usize];
-            world.fs.flip_bit(path, draw.below(*len * 8)).unwrap();
+            let bit = draw.below(*len * 8);
+            flips.push((path, bit));
+            world.fs.flip_bit(path, bit).unwrap();
         }
         let db = open(&world);
         let found = content(&db);
@@ -515,7 +518,10 @@ fn life_of_changing_members(seed: u64) {
             );
         }
         if db.stats().damaged_units == 0 {
-            assert!(found == known.content(), "seed {seed}: a silent loss");
+            assert!(
+                found == known.content(),
+                "seed {seed}: a silent loss by {flips:?} of {logs:?}"
+            );
         }
         drop(db);
         let db = open(&world);

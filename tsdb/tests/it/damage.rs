@@ -3,7 +3,7 @@
 use tsdb::ErrorKind;
 use tsdb::fs::{CrashChoice, SimFs};
 
-use crate::support::{T0, World};
+use crate::support::{Draw, T0, World};
 use crate::workload::{Content, STEPS, open, run};
 
 /// Files up to this length are damaged at every bit, longer ones at one bit of every byte.
@@ -35,6 +35,28 @@ fn no_flipped_bit_gives_a_wrong_value() {
     }
     println!("{flips} bits, {silent} without a trace and without a loss");
     assert!(flips > 5_000);
+}
+
+#[test]
+fn no_two_flipped_bits_of_the_log_lose_a_sample_without_a_word() {
+    let (fs, expected) = database();
+    let mut logs = fs.files();
+    logs.retain(|(path, len)| path.starts_with("/db/log") && *len > 0);
+    let (last, len) = logs.pop().unwrap();
+    let mut draw = Draw(1);
+    for pair in 0..2000 {
+        let damaged = fs.crash(CrashChoice::All);
+        // Where the log ends, nothing behind tells what is missing.
+        let bits = match pair % 4 {
+            0 => [draw.below(104 * 8), draw.below(104 * 8)],
+            1 => [draw.below(len * 8), draw.below(len * 8)],
+            _ => [draw.below(len * 8), (len - 1 - draw.below(40)) * 8 + 3],
+        };
+        for bit in bits {
+            damaged.flip_bit(&last, bit).unwrap();
+        }
+        check(damaged, &expected, &format!("bits {bits:?} of the log"));
+    }
 }
 
 #[test]
