@@ -57,7 +57,7 @@ pub(crate) use flush::{FlushValues, FlushView};
 use flushed::Flushed;
 pub(crate) use group::{Group, GroupState, Sealer, THIN_ROWS_MAX};
 pub(crate) use layout::Layout;
-pub(crate) use lone::{Announced, LoneStore};
+pub(crate) use lone::{Announced, LoneRow, LoneStore};
 pub(crate) use naming::Naming;
 pub(crate) use order::ScrapeOrder;
 pub(crate) use piece_files::PieceFiles;

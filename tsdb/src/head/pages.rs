@@ -28,6 +28,11 @@ impl<T: Clone + Default> Pages<T> {
         Some(&self.pages.get(index / PAGE)?[index % PAGE])
     }
 
+    /// Returns an element and those behind it, to the end of its page.
+    pub(super) fn rest_of_page(&self, index: usize) -> Option<&[T]> {
+        Some(&self.pages.get(index / PAGE)?[index % PAGE..])
+    }
+
     /// Returns an element to change, growing the array to hold it.
     pub(super) fn slot(&mut self, index: usize) -> &mut T {
         while self.pages.len() <= index / PAGE {

@@ -84,14 +84,6 @@ impl Slots {
         (slot != NONE).then_some(slot)
     }
 
-    /// Returns the slot of a series that has no home and is defined in the log, and its newest id.
-    #[inline]
-    pub(crate) fn find_alone(&self, id: u64) -> Option<(u32, u64)> {
-        let slot = self.find(id)?;
-        let known = self.slots.get(slot as usize)?;
-        (known.group == NONE && known.is_defined).then_some((slot, known.id))
-    }
-
     /// Puts the slots of series that have no home and are defined in the log into `places`, with their timestamps, one for
     /// each; `None` if a series is another or unknown. Answers whether all ids are the newest of their series.
     pub(crate) fn find_all_alone(
@@ -101,23 +93,40 @@ impl Slots {
         places: &mut Vec<(u32, Timestamp)>,
     ) -> Option<bool> {
         places.clear();
-        places.reserve(ids.len());
-        let (mut are_alone, mut are_newest) = (true, true);
-        let mut timestamps = timestamps.iter();
-        for run in ids.chunk_by(|a, b| a / ID_PAGE == b / ID_PAGE) {
-            // Most commits that are no such ones show it at once.
-            self.find_alone(run[0])?;
-            let page = self.by_id.get((run[0] / ID_PAGE) as usize)?.as_ref()?;
-            let found = run.iter().zip(&mut timestamps).map(|(&id, &timestamp)| {
-                let slot = page[(id % ID_PAGE) as usize];
-                let known = self.get(slot);
-                are_alone &= known.group == NONE && known.is_defined;
+        places.resize(ids.len(), (NONE, 0));
+        let (mut are_newest, mut at) = (true, 0);
+        while at < ids.len() {
+            // Series that were created together follow each other in both tables.
+            let (first, by_id, known) = self.row(ids[at])?;
+            let row = places[at..].iter_mut().zip(&timestamps[at..]);
+            let row = row.zip(&ids[at..]).zip(by_id).zip(known);
+            let mut count = 0;
+            for ((((place, &timestamp), &id), &slot), known) in row {
+                if id != ids[at] + count || slot != first + count as u32 {
+                    break;
+                }
+                if known.group != NONE || !known.is_defined {
+                    return None;
+                }
                 are_newest &= known.id == id;
-                (slot, timestamp)
-            });
-            places.extend(found);
+                *place = (slot, timestamp);
+                count += 1;
+            }
+            at += count as usize;
         }
-        are_alone.then_some(are_newest)
+        Some(are_newest)
+    }
+
+    /// Returns the slot of a series, the slots of the ids from its own on, and what is known of the slots from its own on,
+    /// each to the end of its page.
+    fn row(&self, id: u64) -> Option<(u32, &[u32], &[Slot])> {
+        let slot = self.find(id)?;
+        let by_id = self.by_id[(id / ID_PAGE) as usize].as_ref()?;
+        Some((
+            slot,
+            &by_id[(id % ID_PAGE) as usize..],
+            self.slots.rest_of_page(slot as usize)?,
+        ))
     }
 
     /// Returns what is known of a slot.

@@ -11,7 +11,7 @@
 
 use crate::error::Result;
 use crate::frame::LoneEncoder;
-use crate::head::{Announced, Head, LoneStore};
+use crate::head::{Announced, Head, LoneRow, LoneStore};
 use crate::limits::GROUP_SERIES_MIN;
 use crate::time::Timestamp;
 use crate::wal::Appended;
@@ -31,6 +31,16 @@ pub(super) struct AloneScratch {
     /// Slot and timestamp of each sample.
     places: Vec<(u32, Timestamp)>,
     announced: Vec<Announced>,
+    /// Samples whose series lie in one page.
+    runs: Vec<Run>,
+}
+
+/// Consecutive samples whose series lie in one page.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    end: usize,
+    /// Where the series are, if they follow each other.
+    row: Option<LoneRow>,
 }
 
 impl AloneScratch {
@@ -42,6 +52,7 @@ impl AloneScratch {
             ids: Vec::new(),
             places: Vec::new(),
             announced: Vec::new(),
+            runs: Vec::new(),
         }
     }
 }
@@ -80,10 +91,11 @@ impl Committer {
         let noted = self.head.hide_lone(sequence, &mut scratch.places);
         let mut cursor = self.head.lone.cursor();
         let mut start = 0;
-        for run in LoneStore::runs(&noted.places) {
-            let end = start + run.len();
+        for &Run { end, row } in &scratch.runs {
+            let run = &noted.places[start..end];
             cursor.page(run[0].0).push_announced(
                 run,
+                row,
                 &scratch.announced[start..end],
                 &staged.values[start..end],
                 sequence,
@@ -132,7 +144,9 @@ fn announce(
         return None;
     }
     scratch.encoder.clear();
+    scratch.runs.clear();
     scratch.announced.clear();
+    scratch.announced.resize(staged.len(), Announced::default());
     let mut cursor = head.lone.cursor();
     let ids = if scratch.ids.is_empty() {
         &staged.ids
@@ -143,18 +157,22 @@ fn announce(
     for run in LoneStore::runs(&scratch.places) {
         let end = start + run.len();
         let (ids, values) = (&ids[start..end], &staged.values[start..end]);
+        let own = &mut scratch.announced[start..end];
         let mut page = cursor.page(run[0].0);
-        if !page.announce(run, scratch.token, &mut scratch.announced) {
+        let row = page.find_row(run);
+        let count = page.announce(run, row, scratch.token, own);
+        if count < run.len() {
             drop(cursor);
+            scratch.announced.truncate(start + count);
             take_back(head, scratch);
             return None;
         }
-        let samples = ids.iter().zip(run).zip(values);
-        let samples = samples.zip(&mut scratch.announced[start..]);
+        let samples = ids.iter().zip(run).zip(values).zip(own);
         let samples = samples.map(|(((&id, &(_, timestamp)), &value), announced)| {
             (id, timestamp, value, &mut announced.scale_hint)
         });
         scratch.encoder.extend(samples);
+        scratch.runs.push(Run { end, row });
         start = end;
     }
     Some((oldest, newest))
@@ -162,12 +180,11 @@ fn announce(
 
 /// Returns the oldest and the newest of timestamps, of which there is one at least.
 fn span(timestamps: &[Timestamp]) -> (Timestamp, Timestamp) {
-    if let (true, [oldest, .., newest]) = (timestamps.is_sorted(), timestamps) {
-        return (*oldest, *newest);
-    }
-    let all = timestamps.iter().copied();
-    let oldest = all.clone().fold(i64::MAX, i64::min);
-    (oldest, all.fold(i64::MIN, i64::max))
+    timestamps
+        .iter()
+        .fold((i64::MAX, i64::MIN), |(oldest, newest), &timestamp| {
+            (oldest.min(timestamp), newest.max(timestamp))
+        })
 }
 
 /// Takes announcements back, the latest first: a series may stand here several times.

@@ -6,6 +6,7 @@ use crate::time::Timestamp;
 
 use super::bits::BitTail;
 use super::reader::{Reader, Window};
+use super::shared::SharedTimes;
 
 /// Most samples of one chunk: the count has 16 bits.
 pub const SAMPLES_MAX: usize = u16::MAX as usize;
@@ -88,7 +89,6 @@ impl Encoder {
         self.delta = delta;
         self.count += 1;
         self.timestamp = timestamp;
-        self.value_bits = value_bits;
     }
 
     /// Appends the first or the second sample, whose times are whole bytes.
@@ -112,22 +112,68 @@ impl Encoder {
         self.value_bits = value_bits;
     }
 
-    /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
-    /// The ranges reach one further up than down: see the format.
+    /// Appends samples behind two others at least, with the times that they share with those of other series. The chunk is
+    /// the same as after [`Encoder::push_next`] of each.
+    ///
+    /// # Panics
+    ///
+    /// If there is not a value for each time, or no room for all.
     #[inline(always)]
-    fn time_bits(&mut self, dod: i64, words: &mut impl FnMut(u64)) -> (u64, u32) {
-        let low = |count: u32| dod as u64 & ((1 << count) - 1);
-        match dod {
-            0 => (0, 1),
-            -8_191..=8_192 => (0b10 << 14 | low(14), 16),
-            -65_535..=65_536 => (0b110 << 17 | low(17), 20),
-            -524_287..=524_288 => (0b1110 << 20 | low(20), 24),
+    pub(crate) fn push_shared(
+        &mut self,
+        first: Timestamp,
+        times: &SharedTimes,
+        values: &[f64],
+        words: &mut impl FnMut(u64),
+    ) {
+        assert!(
+            self.count >= 2
+                && values.len() == times.len()
+                && self.count() + values.len() <= SAMPLES_MAX,
+            "there is a time for each sample, and room in the chunk"
+        );
+        let delta = first.wrapping_sub(self.timestamp) as u64;
+        let own = (
+            time_head(delta.wrapping_sub(self.delta) as i64),
+            time_head(times.first_step().wrapping_sub(delta) as i64),
+        );
+        let ([first_value, second_value, rest @ ..], (Some(one), Some(two))) = (values, own) else {
+            for (at, &value) in values.iter().enumerate() {
+                self.push_next(times.time(first, at), value, words);
+            }
+            return;
+        };
+        let before = self.value_bits;
+        let others = values
+            .iter()
+            .fold(0, |others, value| others | value.to_bits() ^ before);
+        match times.repeated() {
+            Some(heads) if others == 0 => {
+                let own = (one.0 << (two.1 + 2) | two.0 << 1, one.1 + two.1 + 2);
+                self.put_both(own, heads, words);
+            }
             _ => {
-                self.tail.put(0b1111, 4, words);
-                self.tail.put(dod as u64, 64, words);
-                (0, 0)
+                self.put_behind(one, first_value.to_bits(), words);
+                self.put_behind(two, second_value.to_bits(), words);
+                for (&head, value) in times.heads().iter().zip(rest) {
+                    self.put_behind(head, value.to_bits(), words);
+                }
             }
         }
+        self.delta = times.last_step();
+        self.timestamp = times.time(first, values.len() - 1);
+        self.count += values.len() as u16;
+    }
+
+    /// Returns the bits of a difference of two distances and their number, up to 24; longer ones are written at once.
+    #[inline(always)]
+    fn time_bits(&mut self, dod: i64, words: &mut impl FnMut(u64)) -> (u64, u32) {
+        if let Some(head) = time_head(dod) {
+            return head;
+        }
+        self.tail.put(0b1111, 4, words);
+        self.tail.put(dod as u64, 64, words);
+        (0, 0)
     }
 
     /// Writes a value behind `head`, bits and their number, which are not written yet.
@@ -135,6 +181,7 @@ impl Encoder {
     fn put_behind(&mut self, head: (u64, u32), value_bits: u64, words: &mut impl FnMut(u64)) {
         let (bits, count) = head;
         let xor = value_bits ^ self.value_bits;
+        self.value_bits = value_bits;
         if xor == 0 {
             self.tail.put(bits << 1, count + 1, words);
             return;
@@ -202,6 +249,20 @@ impl Encoder {
             timestamp: self.timestamp,
             value: f64::from_bits(self.value_bits),
         })
+    }
+}
+
+/// Returns the bits of a difference of two distances and their number, unless they are more than 24. The ranges reach one
+/// further up than down: see the format.
+#[inline(always)]
+pub(super) fn time_head(dod: i64) -> Option<(u64, u32)> {
+    let low = |count: u32| dod as u64 & ((1 << count) - 1);
+    match dod {
+        0 => Some((0, 1)),
+        -8_191..=8_192 => Some((0b10 << 14 | low(14), 16)),
+        -65_535..=65_536 => Some((0b110 << 17 | low(17), 20)),
+        -524_287..=524_288 => Some((0b1110 << 20 | low(20), 24)),
+        _ => None,
     }
 }
 

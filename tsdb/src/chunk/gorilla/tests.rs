@@ -445,3 +445,76 @@ mod oracle {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn samples_with_shared_times_make_the_chunk_that_each_alone_makes(
+        head in prop::collection::vec((14_990i64..15_010, awkward_value()), 2..6),
+        first in prop_oneof![8 => Just(15_000i64), 1 => any::<i64>()],
+        steps in prop::collection::vec(
+            prop_oneof![8 => Just(15_000i64), 3 => 14_990i64..15_010, 1 => 1i64..2_000_000],
+            1..SHARED_MAX,
+        ),
+        start in prop_oneof![4 => Just(1_700_000_000_000i64), 1 => any::<i64>()],
+        values in prop_oneof![
+            Just(vec![7.5; SHARED_MAX]),
+            prop::collection::vec(awkward_value(), SHARED_MAX),
+            prop::collection::vec(prop::sample::select(vec![7.5, 8.0]), SHARED_MAX),
+        ],
+        is_repeated in any::<bool>(),
+    ) {
+        let mut at = start;
+        let (mut together, mut alone) = (Encoder::new(), Encoder::new());
+        let (mut words, mut other_words) = (Vec::new(), Vec::new());
+        let mut last = 0.0;
+        for (step, value) in head {
+            at = at.wrapping_add(step);
+            last = value;
+            together.push(at, value, &mut |word| words.push(word));
+            alone.push(at, value, &mut |word| other_words.push(word));
+        }
+        let first = at.wrapping_add(first);
+        let later: Vec<i64> = std::iter::once(0)
+            .chain(steps.iter().scan(0, |sum, step| {
+                *sum += step;
+                Some(*sum)
+            }))
+            .collect();
+        let values: Vec<f64> = values.into_iter().map(|value| if is_repeated { last } else { value }).collect();
+        let values = &values[..later.len()];
+        let Some(times) = SharedTimes::new(&later) else {
+            return Ok(());
+        };
+        prop_assert_eq!(times.len(), later.len());
+        together.push_shared(first, &times, values, &mut |word| words.push(word));
+        for (at, (later, value)) in later.iter().zip(values).enumerate() {
+            prop_assert_eq!(times.time(first, at), first.wrapping_add(*later));
+            alone.push(first.wrapping_add(*later), *value, &mut |word| other_words.push(word));
+        }
+        // Both go on alike.
+        let next = times.time(first, times.len() - 1).wrapping_add(15_000);
+        together.push(next, 1.25, &mut |word| words.push(word));
+        alone.push(next, 1.25, &mut |word| other_words.push(word));
+        prop_assert_eq!(together.count(), alone.count());
+        prop_assert_eq!(together.last(), alone.last());
+        prop_assert_eq!(&words, &other_words);
+        let (mut bytes, mut other_bytes) = (Vec::new(), Vec::new());
+        together.write(&mut bytes, |_| {});
+        alone.write(&mut other_bytes, |_| {});
+        prop_assert_eq!(bytes, other_bytes);
+    }
+}
+
+#[test]
+fn times_that_a_chunk_does_not_say_in_short_are_not_shared() {
+    assert!(SharedTimes::new(&[]).is_none());
+    assert!(SharedTimes::new(&[5]).is_none());
+    assert!(SharedTimes::new(&[5, 5]).is_none());
+    assert!(SharedTimes::new(&[0, 10, 9]).is_none());
+    assert!(SharedTimes::new(&[0, 10, 1 << 40]).is_none());
+    assert!(SharedTimes::new(&[i64::MIN, 0, i64::MAX]).is_none());
+    assert!(SharedTimes::new(&[0; SHARED_MAX + 1]).is_none());
+    let steady: Vec<i64> = (0..=SHARED_MAX as i64).collect();
+    assert!(SharedTimes::new(&steady).is_none());
+    assert!(SharedTimes::new(&steady[1..]).is_some());
+}

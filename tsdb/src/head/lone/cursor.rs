@@ -6,7 +6,7 @@ use crate::time::Timestamp;
 
 use super::blocks::Blocks;
 use super::front::Front;
-use super::page::Page;
+use super::page::{Page, Row};
 use super::{LoneStore, PAGE, Stripe, place_of_page, slot_of_page, stripe_of};
 
 /// Goes from page to page and holds the lock of one stripe at a time.
@@ -80,27 +80,22 @@ impl LonePage<'_> {
         self.page.front(slot)
     }
 
-    /// Announces samples for `by` and appends what is known of each then to `announced`; answers `false` at the first one
-    /// that is not in order.
+    /// Returns where the series of samples are, if they follow each other.
+    #[inline]
+    pub(crate) fn find_row(&self, samples: &[(u32, Timestamp)]) -> Option<Row> {
+        self.page.find_row(samples)
+    }
+
+    /// Announces samples for `by` and puts what is known of each then into `announced`, of which there are as many; answers
+    /// how many are in order, up to the first one that is not.
     pub(crate) fn announce(
         &mut self,
         samples: &[(u32, Timestamp)],
+        row: Option<Row>,
         by: u32,
-        announced: &mut Vec<Announced>,
-    ) -> bool {
-        announced.reserve(samples.len());
-        for &(slot, timestamp) in samples {
-            let (place, front) = self.page.place_and_front(slot);
-            let Some(before) = front.reserve(timestamp, by) else {
-                return false;
-            };
-            announced.push(Announced {
-                before,
-                place,
-                scale_hint: front.scale_hint,
-            });
-        }
-        true
+        announced: &mut [Announced],
+    ) -> usize {
+        self.page.announce(samples, row, by, announced)
     }
 
     /// Adds samples, as many values as slots and timestamps.
@@ -116,6 +111,7 @@ impl LonePage<'_> {
     pub(crate) fn push_announced(
         &mut self,
         samples: &[(u32, Timestamp)],
+        row: Option<Row>,
         announced: &[Announced],
         values: &[f64],
         sequence: u64,
@@ -123,10 +119,11 @@ impl LonePage<'_> {
     ) {
         let announced = announced.chunks(PAGE);
         let columns = samples.chunks(PAGE).zip(announced).zip(values.chunks(PAGE));
+        // A row is no longer than a page, so it is one of these as a whole.
         for ((samples, announced), values) in columns {
             self.drain_if_due();
             self.page
-                .push_announced(samples, announced, values, sequence, by);
+                .push_announced(samples, row, announced, values, sequence, by);
         }
     }
 
@@ -139,7 +136,7 @@ impl LonePage<'_> {
 }
 
 /// What a commit keeps of a sample that it has announced.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Announced {
     /// Newest of the series before.
     pub(crate) before: Timestamp,

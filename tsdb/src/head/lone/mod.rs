@@ -38,6 +38,7 @@ pub(crate) use cursor::Announced;
 use cursor::LonePage;
 pub(crate) use page::LoneView;
 use page::Page;
+pub(crate) use page::Row as LoneRow;
 pub(crate) use series::LoneSeries;
 
 /// More stripes than threads that write, so that they seldom meet.
@@ -104,7 +105,15 @@ impl LoneStore {
 
     /// Splits samples, slots and timestamps, into runs whose series lie in one page.
     pub(crate) fn runs(samples: &[(u32, Timestamp)]) -> impl Iterator<Item = &[(u32, Timestamp)]> {
-        samples.chunk_by(|a, b| a.0 / PAGE as u32 == b.0 / PAGE as u32)
+        let page_of = |sample: &(u32, Timestamp)| sample.0 as usize / PAGE;
+        let mut rest = samples;
+        std::iter::from_fn(move || {
+            let page = page_of(rest.first()?);
+            let count = rest.iter().position(|sample| page_of(sample) != page);
+            let (run, behind) = rest.split_at(count.unwrap_or(rest.len()));
+            rest = behind;
+            Some(run)
+        })
     }
 
     /// Gives the samples that have gathered in a page to their series.
@@ -449,6 +458,54 @@ mod tests {
             assert!(samples.len() > 100);
             assert_eq!(samples, read(&direct, slot));
         }
+    }
+
+    /// Announces and adds samples as a commit does; answers how many were in order.
+    fn commit(store: &LoneStore, samples: &[(u32, Timestamp)], sequence: u64, by: u32) -> usize {
+        let mut cursor = store.cursor();
+        let mut page = cursor.page(samples[0].0);
+        let mut announced = vec![Announced::default(); samples.len()];
+        let row = page.find_row(samples);
+        let count = page.announce(samples, row, by, &mut announced);
+        if count == samples.len() {
+            let values: Vec<f64> = samples.iter().map(|sample| sample.1 as f64).collect();
+            page.push_announced(samples, row, &announced, &values, sequence, by);
+        }
+        count
+    }
+
+    #[test]
+    fn series_that_follow_each_other_take_the_same_as_those_in_any_order() {
+        let (rows, single) = (LoneStore::new(RANGE_MS), LoneStore::new(RANGE_MS));
+        for round in 0..200u32 {
+            // Places and slots are the same, next to each other, and then not, as a series came in between.
+            let (first, last) = (round % 3 * 100, 700 + round % 2);
+            let slots = (first..last).filter(|slot| round > 40 || *slot != 450);
+            let samples: Vec<_> = slots
+                .map(|slot| (slot, i64::from(round * 50 + slot)))
+                .collect();
+            let sequence = u64::from(round);
+            assert_eq!(commit(&rows, &samples, sequence, 1), samples.len());
+            for sample in samples.iter().rev() {
+                assert_eq!(commit(&single, &[*sample], sequence, 1), 1);
+            }
+        }
+        for slot in 0..701 {
+            assert_eq!(rows.newest(slot), single.newest(slot));
+            assert_eq!(read(&rows, slot), read(&single, slot));
+        }
+        assert_eq!(read(&rows, 450).len(), 159);
+    }
+
+    #[test]
+    fn announcement_of_a_row_ends_where_a_series_is_not_in_order() {
+        let store = LoneStore::new(RANGE_MS);
+        let samples: Vec<_> = (10..50).map(|slot| (slot, 100)).collect();
+        assert_eq!(commit(&store, &samples, 1, 1), 40);
+        assert_eq!(commit(&store, &[(30, 150)], 2, 1), 1);
+        let later: Vec<_> = (10..50).map(|slot| (slot, 120)).collect();
+        assert!(store.cursor().page(10).find_row(&later).is_some());
+        assert_eq!(commit(&store, &later, 3, 1), 20);
     }
 
     #[test]

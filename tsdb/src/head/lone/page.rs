@@ -35,6 +35,40 @@ pub(super) struct Page {
     heap_bytes: Option<usize>,
 }
 
+/// Places that follow each other, as many as there are samples: the first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row(u16);
+
+impl Row {
+    fn places(self, count: usize) -> std::ops::Range<usize> {
+        let first = usize::from(self.0);
+        first..first + count
+    }
+}
+
+/// Announces samples, each with the front and the place of its series, up to the first one that is not in order; returns
+/// how many.
+#[inline(always)]
+fn announce<'a>(
+    samples: impl Iterator<Item = ((&'a mut Front, u16), Timestamp)>,
+    by: u32,
+    announced: &mut [Announced],
+) -> usize {
+    let mut count = 0;
+    for (((front, place), timestamp), announced) in samples.zip(announced) {
+        let Some(before) = front.reserve(timestamp, by) else {
+            break;
+        };
+        *announced = Announced {
+            before,
+            place,
+            scale_hint: front.scale_hint,
+        };
+        count += 1;
+    }
+    count
+}
+
 /// Whom to tell of a chunk that was closed: its slot within the page, and its bytes.
 pub(super) type NoteClosed<'a> = &'a mut dyn FnMut(u16, usize);
 
@@ -96,11 +130,51 @@ impl Page {
         Some(&self.fronts[self.place_of(slot)?])
     }
 
-    /// Returns where a slot's series is, and its front, like [`Page::front`].
+    /// Returns the place of the first series if the samples are of series that follow each other in slots and places: those
+    /// that were created together do.
     #[inline]
-    pub(super) fn place_and_front(&mut self, slot: u32) -> (u16, &mut Front) {
-        let place = self.place(slot);
-        (place, &mut self.fronts[usize::from(place)])
+    pub(super) fn find_row(&self, samples: &[(u32, Timestamp)]) -> Option<Row> {
+        let &(slot, _) = samples.first()?;
+        let start = slot as usize % PAGE;
+        let places = self.places.get(start..start + samples.len())?;
+        let first = *places.first()?;
+        if first == NO_PLACE {
+            return None;
+        }
+        // Looks at all of them: an end on the way would cost more than it saves.
+        let slots = (slot..).zip(samples);
+        let are_slots = slots.fold(true, |all, (slot, sample)| all & (slot == sample.0));
+        let are_places = (first..).zip(places);
+        let are_places = are_places.fold(true, |all, (place, known)| all & (place == *known));
+        (are_slots && are_places).then_some(Row(first))
+    }
+
+    /// Announces samples for `by` and puts what is known of each then into `announced`, of which there are as many; answers
+    /// how many are in order, up to the first one that is not.
+    pub(super) fn announce(
+        &mut self,
+        samples: &[(u32, Timestamp)],
+        row: Option<Row>,
+        by: u32,
+        announced: &mut [Announced],
+    ) -> usize {
+        let timestamps = samples.iter().map(|&(_, timestamp)| timestamp);
+        if let Some(row) = row {
+            let fronts = &mut self.fronts[row.places(samples.len())];
+            let fronts = fronts.iter_mut().zip(row.0..);
+            return announce(fronts.zip(timestamps), by, announced);
+        }
+        let mut count = 0;
+        for &(slot, timestamp) in samples {
+            let place = self.place(slot);
+            let front = &mut self.fronts[usize::from(place)];
+            let one = std::iter::once(((front, place), timestamp));
+            if announce(one, by, &mut announced[count..]) == 0 {
+                break;
+            }
+            count += 1;
+        }
+        count
     }
 
     /// Adds samples, as many values as slots and timestamps. [`Page::is_due`] tells when to drain the page.
@@ -118,19 +192,30 @@ impl Page {
     pub(super) fn push_announced(
         &mut self,
         samples: &[(u32, Timestamp)],
+        row: Option<Row>,
         announced: &[Announced],
         values: &[f64],
         sequence: u64,
         by: u32,
     ) {
+        let times = samples.iter().map(|&(_, time)| time);
+        if let Some(row) = row {
+            let places = row.places(samples.len());
+            for (front, announced) in self.fronts[places].iter_mut().zip(announced) {
+                front.settle(by);
+                front.scale_hint = announced.scale_hint;
+            }
+            let places = row.0..row.0 + samples.len() as u16;
+            self.pending.extend(places.zip(times), values, sequence);
+            return;
+        }
         for announced in announced {
             let front = &mut self.fronts[usize::from(announced.place)];
             front.settle(by);
             front.scale_hint = announced.scale_hint;
         }
-        let samples = samples.iter().zip(announced);
-        let samples = samples.map(|(&(_, time), announced)| (announced.place, time));
-        self.pending.extend(samples, values, sequence);
+        let places = announced.iter().map(|announced| announced.place);
+        self.pending.extend(places.zip(times), values, sequence);
     }
 
     /// Tells whether enough samples have gathered to give them to their series.

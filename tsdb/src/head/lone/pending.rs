@@ -3,6 +3,7 @@
 //! Commits bring a sample of each of thousands of series, and each series' chunk is in another place of the memory. So
 //! samples of neighbours gather here, and go to their series together: then a chunk is fetched once for several samples.
 
+use crate::chunk::gorilla::{SHARED_MAX, SharedTimes};
 use crate::time::Timestamp;
 
 use super::PAGE;
@@ -13,11 +14,47 @@ const SAMPLES_PER_SERIES: usize = 4;
 /// The same where rounds are alike, and a sample takes half as much.
 const ROUNDS: usize = 8;
 
-/// Samples of a series that go to it together, if there are as many.
-const VISITED: usize = 16;
-
 /// Samples that gather in any case.
 const SAMPLES_MIN: usize = 64;
+
+/// Samples of one series that have gathered, [`SHARED_MAX`] at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Gathered<'a> {
+    /// Each with a time of its own.
+    Each(&'a [(Timestamp, f64)]),
+    /// The first at a time, the others as the series beside have them too.
+    Shared(Timestamp, &'a SharedTimes, &'a [f64]),
+}
+
+impl Gathered<'_> {
+    /// Returns the sample at a place.
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> (Timestamp, f64) {
+        match *self {
+            Self::Each(samples) => samples[at],
+            Self::Shared(first, times, values) => (times.time(first, at), values[at]),
+        }
+    }
+
+    /// Tells whether each sample is later than the one before.
+    #[inline]
+    pub(super) fn is_sorted(&self) -> bool {
+        match self {
+            Self::Each(samples) => samples.is_sorted_by(|a, b| a.0 < b.0),
+            // So are the times, unless they end in between.
+            Self::Shared(..) => self.get(0).0 <= self.get(self.len() - 1).0,
+        }
+    }
+
+    /// Returns the number of samples, at least one.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Each(samples) => samples.len(),
+            Self::Shared(_, _, values) => values.len(),
+        }
+    }
+}
 
 /// The samples of a page that are in no chunk yet, in the order in which they came.
 ///
@@ -160,30 +197,17 @@ impl Pending {
         &mut self,
         count: usize,
         width: usize,
-        mut visit: impl FnMut(usize, &[(Timestamp, f64)]),
+        mut visit: impl FnMut(usize, Gathered<'_>),
     ) {
         if count < self.len() {
             self.unfold();
         }
-        let mut samples = [(0, 0.0); VISITED];
         if self.ends.is_empty() {
-            let order = by_place(&self.places[..count], width);
-            let place = |at: &u16| self.places[usize::from(*at)];
-            for series in order.chunk_by(|a, b| place(a) == place(b)) {
-                for part in series.chunks(VISITED) {
-                    for (sample, &at) in samples.iter_mut().zip(part) {
-                        *sample = (
-                            self.timestamps[usize::from(at)],
-                            self.values[usize::from(at)],
-                        );
-                    }
-                    visit(usize::from(place(&part[0])), &samples[..part.len()]);
-                }
-            }
+            self.visit_each(count, width, &mut visit);
             self.places.drain(..count);
             self.timestamps.drain(..count);
         } else {
-            self.visit_alike(&mut samples, &mut visit);
+            self.visit_alike(&mut visit);
             self.places.clear();
             self.timestamps.clear();
             self.ends.clear();
@@ -195,29 +219,60 @@ impl Pending {
         }
     }
 
+    /// Hands the first `count` samples to `visit` series by series.
+    fn visit_each(&self, count: usize, width: usize, visit: &mut impl FnMut(usize, Gathered<'_>)) {
+        let mut samples = [(0, 0.0); SHARED_MAX];
+        let order = by_place(&self.places[..count], width);
+        let place = |at: &u16| self.places[usize::from(*at)];
+        for series in order.chunk_by(|a, b| place(a) == place(b)) {
+            for part in series.chunks(SHARED_MAX) {
+                for (sample, &at) in samples.iter_mut().zip(part) {
+                    *sample = (
+                        self.timestamps[usize::from(at)],
+                        self.values[usize::from(at)],
+                    );
+                }
+                visit(
+                    usize::from(place(&part[0])),
+                    Gathered::Each(&samples[..part.len()]),
+                );
+            }
+        }
+    }
+
     /// Hands the samples of rounds that are alike to `visit` series by series.
     #[inline]
-    fn visit_alike(
-        &self,
-        samples: &mut [(Timestamp, f64); VISITED],
-        visit: &mut impl FnMut(usize, &[(Timestamp, f64)]),
-    ) {
+    fn visit_alike(&self, visit: &mut impl FnMut(usize, Gathered<'_>)) {
         let (width, runs) = (self.places.len(), self.ends.len());
         let mut start = 0;
         for (run, &end) in self.ends.iter().enumerate() {
+            let later: Vec<i64> = self.later[run..].iter().step_by(runs).copied().collect();
+            let parts = later.chunks(SHARED_MAX);
+            let parts: Vec<_> = parts.map(|part| (part, SharedTimes::new(part))).collect();
             for at in start..end as usize {
                 let (place, first) = (usize::from(self.places[at]), self.timestamps[at]);
-                let mut count = 0;
-                let later = self.later[run..].iter().step_by(runs);
-                for (later, &value) in later.zip(self.values[at..].iter().step_by(width)) {
-                    if count == VISITED {
-                        visit(place, samples);
-                        count = 0;
+                let mut next = at;
+                for (later, times) in &parts {
+                    let mut own = [0.0; SHARED_MAX];
+                    let own = &mut own[..later.len()];
+                    for value in &mut *own {
+                        *value = self.values[next];
+                        next += width;
                     }
-                    samples[count] = (first.wrapping_add(*later), value);
-                    count += 1;
+                    let own = &*own;
+                    if let Some(times) = times {
+                        visit(
+                            place,
+                            Gathered::Shared(first.wrapping_add(later[0]), times, own),
+                        );
+                        continue;
+                    }
+                    let mut samples = [(0, 0.0); SHARED_MAX];
+                    for ((sample, &later), &value) in samples.iter_mut().zip(*later).zip(own) {
+                        *sample = (first.wrapping_add(later), value);
+                    }
+                    visit(place, Gathered::Each(&samples[..own.len()]));
                 }
-                visit(place, &samples[..count]);
             }
             start = end as usize;
         }
@@ -263,11 +318,8 @@ mod tests {
     fn take(pending: &mut Pending, count: usize) -> Vec<(u16, i64, f64)> {
         let mut taken = Vec::new();
         pending.take(count, 70, |place, samples| {
-            taken.extend(
-                samples
-                    .iter()
-                    .map(|&(time, value)| (place as u16, time, value)),
-            );
+            let samples = (0..samples.len()).map(|at| samples.get(at));
+            taken.extend(samples.map(|(time, value)| (place as u16, time, value)));
         });
         taken
     }

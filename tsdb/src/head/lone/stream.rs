@@ -1,11 +1,14 @@
 //! The samples of one series as they come in.
 
-use crate::chunk::cut::{SAMPLE_BYTES_MAX, SAMPLES_TO_PREDICT, chunk_end, is_due};
-use crate::chunk::gorilla;
+use crate::chunk::cut::{
+    BYTES_MAX, SAMPLE_BYTES_MAX, SAMPLES_MAX, SAMPLES_TO_PREDICT, chunk_end, is_due,
+};
+use crate::chunk::gorilla::{self, SharedTimes};
 use crate::time::{TimeRange, Timestamp};
 
 use super::blocks::{Blocks, Chain};
 use super::closed::{ChunkPlace, ClosedChunk};
+use super::pending::Gathered;
 use super::series::{LateSample, LoneSeries, OpenChunk, Rest};
 
 /// Late samples that are kept sorted before they become a chunk; Prometheus' default.
@@ -44,51 +47,113 @@ impl Stream {
     }
 
     /// Adds samples, each like [`Stream::push`].
-    #[inline(never)]
+    #[inline]
     pub(super) fn push_all(
         &mut self,
-        samples: &[(Timestamp, f64)],
+        samples: Gathered<'_>,
         sequence: u64,
         range_ms: i64,
         blocks: &mut Blocks,
     ) -> Option<usize> {
-        if !self.takes_all(samples) {
-            let mut closed = None;
-            for &(timestamp, value) in samples {
-                if let Some(bytes) = self.push(timestamp, value, sequence, range_ms, blocks) {
-                    closed = Some(closed.unwrap_or(0) + bytes);
-                }
-            }
-            return closed;
+        if let Gathered::Shared(first, times, values) = samples
+            && self.takes_whole(first, times)
+        {
+            self.push_whole(first, times, values, blocks);
+            self.last_sequence = self.last_sequence.max(sequence);
+            return None;
         }
+        self.push_parts(samples, sequence, range_ms, blocks)
+    }
+
+    /// Tells whether samples at these times go to the open chunk without more ado, so that nobody need ask at each of them.
+    #[inline]
+    fn takes_whole(&self, first: Timestamp, times: &SharedTimes) -> bool {
+        let last = times.time(first, times.len() - 1);
+        let (before, after) = (self.encoder.count(), self.encoder.count() + times.len());
+        before >= 2
+            && (before > SAMPLES_TO_PREDICT || after <= SAMPLES_TO_PREDICT)
+            && after <= SAMPLES_MAX
+            && self.len() + times.len() * SAMPLE_BYTES_MAX <= BYTES_MAX
+            && first > self.newest
+            // They ascend, unless time ends in between.
+            && last >= first
+            && last < self.end
+    }
+
+    #[inline(never)]
+    fn push_whole(
+        &mut self,
+        first: Timestamp,
+        times: &SharedTimes,
+        values: &[f64],
+        blocks: &mut Blocks,
+    ) {
         // A copy of its own stays in registers.
         let mut encoder = self.encoder;
         let chain = &mut self.chain;
-        for &(timestamp, value) in samples {
+        encoder.push_shared(first, times, values, &mut |word| blocks.push(chain, word));
+        self.encoder = encoder;
+        self.newest = times.time(first, times.len() - 1);
+    }
+
+    #[inline(never)]
+    fn push_parts(
+        &mut self,
+        samples: Gathered<'_>,
+        sequence: u64,
+        range_ms: i64,
+        blocks: &mut Blocks,
+    ) -> Option<usize> {
+        let (mut closed, mut from) = (None, 0);
+        while from < samples.len() {
+            let count = self.count_taken(samples, from);
+            if count > 0 {
+                self.push_part(samples, from, count, blocks);
+                self.last_sequence = self.last_sequence.max(sequence);
+                from += count;
+                continue;
+            }
+            let (timestamp, value) = samples.get(from);
+            if let Some(bytes) = self.push(timestamp, value, sequence, range_ms, blocks) {
+                closed = Some(closed.unwrap_or(0) + bytes);
+            }
+            from += 1;
+        }
+        closed
+    }
+
+    /// Returns how many samples from `from` on go to the open chunk without more ado, so that nobody need ask at each of
+    /// them.
+    fn count_taken(&self, samples: Gathered<'_>, from: usize) -> usize {
+        let before = self.encoder.count();
+        if before < 2 || samples.get(from).0 <= self.newest || !samples.is_sorted() {
+            return 0;
+        }
+        let goal = if before <= SAMPLES_TO_PREDICT {
+            SAMPLES_TO_PREDICT
+        } else {
+            SAMPLES_MAX
+        };
+        let mut count = (samples.len() - from).min(goal.saturating_sub(before));
+        if self.len() + count * SAMPLE_BYTES_MAX > BYTES_MAX {
+            return 0;
+        }
+        while count > 0 && samples.get(from + count - 1).0 >= self.end {
+            count -= 1;
+        }
+        count
+    }
+
+    /// Adds samples that [`Stream::count_taken`] has counted to the open chunk.
+    fn push_part(&mut self, samples: Gathered<'_>, from: usize, count: usize, blocks: &mut Blocks) {
+        let mut encoder = self.encoder;
+        let chain = &mut self.chain;
+        for at in from..from + count {
+            let (timestamp, value) = samples.get(at);
             encoder.push_next(timestamp, value, &mut |word| blocks.push(chain, word));
             self.newest = timestamp;
         }
         self.encoder = encoder;
-        self.last_sequence = self.last_sequence.max(sequence);
-        None
-    }
-
-    /// Tells whether samples go to the open chunk without more ado, so that nobody need ask at each of them.
-    fn takes_all(&self, samples: &[(Timestamp, f64)]) -> bool {
-        let (Some((first, _)), Some((last, _))) = (samples.first(), samples.last()) else {
-            return false;
-        };
-        let (before, after) = (self.encoder.count(), self.encoder.count() + samples.len());
-        before >= 2
-            && !(before..after).contains(&SAMPLES_TO_PREDICT)
-            && !is_due(
-                after,
-                self.len() + samples.len() * SAMPLE_BYTES_MAX,
-                self.end,
-                *last,
-            )
-            && *first > self.newest
-            && samples.is_sorted_by(|a, b| a.0 < b.0)
     }
 
     /// Adds a sample. Returns the bytes of chunks that were closed for it, unless it only went to the open chunk.
@@ -353,13 +418,13 @@ mod tests {
     proptest! {
         #[test]
         fn samples_that_come_together_end_up_as_if_each_had_come_alone(
-            parts in prop::collection::vec((1usize..17, -1i64..3, 0u8..4), 0..60),
+            parts in prop::collection::vec((1usize..17, -1i64..3, 0u8..4, any::<bool>()), 0..60),
         ) {
             const RANGE_MS: i64 = 7_200_000;
             let (mut blocks, mut other_blocks) = (Blocks::new(), Blocks::new());
             let (mut together, mut alone) = (Stream::new(), Stream::new());
             let mut timestamp = 7_000_000i64;
-            for (sequence, (count, step, kind)) in (1..).zip(parts) {
+            for (sequence, (count, step, kind, is_shared)) in (1..).zip(parts) {
                 let samples: Vec<(Timestamp, f64)> = (0..count as i64)
                     .map(|number| {
                         timestamp += step * 15_000 + number % 2;
@@ -371,7 +436,14 @@ mod tests {
                         (timestamp, value)
                     })
                     .collect();
-                let closed = together.push_all(&samples, sequence, RANGE_MS, &mut blocks);
+                let later: Vec<i64> = samples.iter().map(|sample| sample.0 - samples[0].0).collect();
+                let values: Vec<f64> = samples.iter().map(|sample| sample.1).collect();
+                let shared = SharedTimes::new(&later).filter(|_| is_shared);
+                let gathered = match &shared {
+                    Some(times) => Gathered::Shared(samples[0].0, times, &values),
+                    None => Gathered::Each(&samples),
+                };
+                let closed = together.push_all(gathered, sequence, RANGE_MS, &mut blocks);
                 let mut closed_alone = None;
                 for &(timestamp, value) in &samples {
                     if let Some(bytes) = alone.push(timestamp, value, sequence, RANGE_MS, &mut other_blocks) {
