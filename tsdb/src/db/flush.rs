@@ -15,7 +15,7 @@ use crate::source::SeriesSource;
 use crate::time::{TimeRange, Timestamp};
 
 use super::event::Event;
-use super::inner::{FlushState, Inner, PendingTruncation};
+use super::inner::{Deletion, FlushState, Inner, PendingTruncation};
 use super::options::to_ms;
 
 /// Definitions of series that are gone which the series store may hold beyond as many as there are live ones: fewer are
@@ -67,7 +67,7 @@ impl Inner {
             Ok((blocks, sequence)) => (Ok(blocks), sequence),
             Err(error) => (Err(error), None),
         };
-        let blocks = self.end_writing(deletions, written)?;
+        let blocks = self.end_writing(deletions, sequence, written, &[])?;
         let Some(sequence) = sequence else {
             // What was there is deleted: the head has to notice, or it would be flushed for ever.
             self.head.update_span();
@@ -147,19 +147,12 @@ impl Inner {
         layout.deleted.len()
     }
 
-    /// Deletes from new blocks what was deleted while they were written, and shows them.
+    /// Deletes from new blocks what was deleted while they were written, and shows them in place of those they replace.
+    /// What was read from the head at `sequence` lacks what was deleted up to there, and may hold what came again.
     pub(super) fn end_writing(
         &self,
         known: usize,
-        written: Result<Vec<Arc<Block>>>,
-    ) -> Result<Vec<Arc<Block>>> {
-        self.end_replacing(known, written, &[])
-    }
-
-    /// As [`Inner::end_writing`], with blocks that the new ones replace.
-    pub(super) fn end_replacing(
-        &self,
-        known: usize,
+        sequence: Option<u64>,
         written: Result<Vec<Arc<Block>>>,
         replaced: &[crate::fs::Ulid],
     ) -> Result<Vec<Arc<Block>>> {
@@ -167,9 +160,12 @@ impl Inner {
         layout.writers -= 1;
         let shown = written.and_then(|blocks| {
             let deleted = blocks.iter().try_for_each(|block| {
-                let late = &layout.deleted[known..];
-                late.iter().try_for_each(|(range, matchers)| {
-                    block.delete(*range, matchers).map(|_touched| ())
+                let is_late =
+                    |deletion: &&Deletion| sequence.is_none_or(|read| read < deletion.sequence);
+                let mut late = layout.deleted[known..].iter().filter(is_late);
+                late.try_for_each(|deletion| {
+                    let touched = block.delete(deletion.range, &deletion.matchers);
+                    touched.map(|_touched| ())
                 })
             });
             if let Err(error) = deleted {
@@ -376,5 +372,74 @@ impl Inner {
         }
         // Nothing comes any more: what is there would wait in the log for ever.
         (now.saturating_sub(since) >= range_ms).then(|| TimeRange::aligned(newest, range_ms).end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Background, Db, Options};
+    use crate::fs::SimFs;
+    use crate::labels::Labels;
+    use crate::sample::Samples;
+    use crate::time::ManualClock;
+
+    fn append(db: &Db, timestamp: Timestamp) {
+        let labels = Labels::from_pairs([("__name__", "up")]).unwrap();
+        let mut appender = db.appender().unwrap();
+        appender.append(&labels, timestamp, 1.0).unwrap();
+        assert_eq!(appender.commit().unwrap().accepted, 1);
+    }
+
+    fn timestamps(db: &Db) -> Vec<Timestamp> {
+        let mut samples = Samples::default();
+        let mut found = Vec::new();
+        for series in db.querier(TimeRange::ALL).unwrap().select(&[]).unwrap() {
+            series.unwrap().read(&mut samples).unwrap();
+            found.extend(samples.iter().map(|sample| sample.timestamp));
+        }
+        found
+    }
+
+    /// The steps of a flush, with deletions and commits in between.
+    #[test]
+    fn sample_that_follows_a_deletion_during_a_flush_stays() {
+        for begins_blank in [false, true] {
+            let options = Options::default()
+                .with_fs(Arc::new(SimFs::new()))
+                .with_clock(Arc::new(ManualClock::new(1_000_000)))
+                .with_background(Background::Manual);
+            let db = Db::open("/db", options).unwrap();
+            let delete = |first, last| {
+                db.delete(TimeRange::closed(first, last), &[]).unwrap();
+            };
+            let inner = &db.inner;
+            let wal = inner.writer().unwrap();
+            if !begins_blank {
+                append(&db, 1000);
+                append(&db, 2000);
+            }
+            let known = inner.begin_writing();
+            delete(1500, 5000);
+            append(&db, 3000);
+            append(&db, 4000);
+            let settled = inner.head.settle(10_000, || wal.last_sequence());
+            let sequence = settled.unwrap();
+            delete(4000, 4000);
+            let ranges = inner.head.ranges_before(10_000);
+            let blocks = inner.write_ranges(&ranges, sequence);
+            assert_eq!(blocks.as_ref().unwrap().len(), 1);
+            inner
+                .end_writing(known, Some(sequence), blocks, &[])
+                .unwrap();
+            let left = if begins_blank {
+                vec![3000]
+            } else {
+                vec![1000, 3000]
+            };
+            assert_eq!(timestamps(&db), left);
+            inner.head.truncate(10_000, sequence);
+            assert_eq!(timestamps(&db), left, "the block alone");
+        }
     }
 }

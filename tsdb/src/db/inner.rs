@@ -97,9 +97,18 @@ pub(super) struct MergeState {
 /// What was deleted while somebody was writing a block that may not know it.
 #[derive(Default)]
 pub(super) struct Layout {
-    pub(super) deleted: Vec<(TimeRange, Vec<Matcher>)>,
+    pub(super) deleted: Vec<Deletion>,
     /// Flushes and merges under way.
     pub(super) writers: usize,
+}
+
+/// A deletion by whoever asked for it.
+pub(super) struct Deletion {
+    pub(super) range: TimeRange,
+    pub(super) matchers: Vec<Matcher>,
+    /// That of its tombstones in the head, or 0 if there was nothing to delete there. What was committed later stays, and
+    /// who reads the head at this sequence or a later one reads nothing of what is deleted.
+    pub(super) sequence: u64,
 }
 
 /// What happened since the database was opened.

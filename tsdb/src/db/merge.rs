@@ -141,8 +141,9 @@ impl Inner {
             spec,
             &mut progress,
         );
-        let merged = self.end_replacing(
+        let merged = self.end_writing(
             known,
+            None,
             merged.map(|block| block.map(Arc::new).into_iter().collect()),
             sources,
         )?;
