@@ -22,7 +22,7 @@ use super::lone::LoneSeries;
 use super::open_rows::{OpenRow, OpenRows};
 use super::piece_files::{Piece, read_each};
 use super::recent::{Hidden, HiddenSample};
-use super::tombstones::Deleted;
+use super::tombstones::{Deleted, HeadTombstones};
 
 /// Series whose content is copied at a time.
 const BATCH: usize = 512;
@@ -214,9 +214,9 @@ struct GroupCopy {
 struct HeadSeries {
     id: u64,
     published: u64,
-    /// Groups with data of the series and its likely position in their pieces.
-    groups: Vec<(Arc<GroupCopy>, usize)>,
     home: Option<Home>,
+    /// Other groups that may have data of the series.
+    former: Vec<Arc<GroupCopy>>,
     lone: Option<LoneSeries>,
     /// Lone samples that came after the view.
     hidden: Box<[HiddenSample]>,
@@ -264,14 +264,16 @@ impl HeadView {
         hidden: &mut Hidden,
         out: &mut VecDeque<SourceSeries>,
     ) {
-        let (places, series) = self.gather(found, hidden);
+        let (places, mut series) = self.gather(found, hidden);
+        let mut slots = Vec::with_capacity(places.len());
+        let mut places = places.iter();
         let index = self.head.index.read();
-        let (slots, series): (Vec<u32>, Vec<HeadSeries>) = places
-            .iter()
-            .zip(series)
-            .filter(|(place, series)| place.id != 0 && series.overlaps(range))
-            .map(|(place, series)| (place.slot, series))
-            .unzip();
+        series.retain(|series| {
+            let found = places.next();
+            let found = found.filter(|place| place.id != 0 && series.overlaps(range));
+            slots.extend(found.map(|place| place.slot));
+            found.is_some()
+        });
         let labels = index.series_labels(&slots);
         drop(index);
         let data = Arc::new(HeadBatch(series));
@@ -294,22 +296,23 @@ impl HeadView {
                     .home()
                     .filter(|_| is_same)
                     .map(|home| (home, known.position));
-                let former = if is_same {
-                    slots.former(slot).to_vec()
-                } else {
-                    Vec::new()
-                };
+                let former = if is_same { slots.former(slot) } else { &[] };
                 Place {
                     slot,
                     id: if is_same { id } else { 0 },
                     home,
-                    former,
+                    former: former.to_vec(),
                 }
             });
             places.collect()
         };
-        let mut series: Vec<HeadSeries> =
-            places.iter().map(|place| self.copy_alone(place)).collect();
+        let mut series: Vec<HeadSeries> = {
+            let tombstones = head.tombstones.read();
+            let alone = places
+                .iter()
+                .map(|place| self.copy_alone(place, &tombstones));
+            alone.collect()
+        };
         hidden.update(&head.recent, self.published);
         for (place, series) in places.iter().zip(&mut series) {
             if series.lone.is_some() {
@@ -355,18 +358,18 @@ impl HeadView {
         }
     }
 
-    fn copy_alone(&self, place: &Place) -> HeadSeries {
+    fn copy_alone(&self, place: &Place, tombstones: &HeadTombstones) -> HeadSeries {
         let (lone, deleted) = if place.id == 0 {
             (None, Vec::new())
         } else {
-            let deleted = self.head.tombstones.read().get(place.slot).to_vec();
+            let deleted = tombstones.get(place.slot).to_vec();
             (self.head.lone.get(place.slot), deleted)
         };
         HeadSeries {
             id: place.id,
             published: self.published,
-            groups: Vec::new(),
             home: None,
+            former: Vec::new(),
             lone,
             hidden: Box::default(),
             deleted,
@@ -390,8 +393,8 @@ impl HeadView {
         let mut series = vec![HeadSeries {
             id,
             published: u64::MAX,
-            groups: Vec::new(),
             home: None,
+            former: Vec::new(),
             lone: head.lone.get(slot),
             hidden: Box::default(),
             deleted,
@@ -428,22 +431,27 @@ fn copy_group(state: &GroupState, members: &[(usize, Option<u16>)], series: &mut
         // The layout may have changed since the position was looked up.
         let position = position
             .and_then(|position| state.layout.position_of(series.id, usize::from(position)));
-        if let Some(position) = position {
-            let (integer, scale) = (state.state.integers[position], state.state.scales[position]);
-            series.home = Some(Home {
-                group: Arc::clone(&copy),
-                position,
-                integer,
-                scale,
-            });
-        }
-        series
-            .groups
-            .push((Arc::clone(&copy), position.unwrap_or(0)));
+        let group = Arc::clone(&copy);
+        let Some(position) = position else {
+            series.former.push(group);
+            continue;
+        };
+        series.home = Some(Home {
+            group,
+            position,
+            integer: state.state.integers[position],
+            scale: state.state.scales[position],
+        });
     }
 }
 
 impl HeadSeries {
+    /// Returns the groups that may have data of the series and its likely position in their pieces.
+    fn groups(&self) -> impl Iterator<Item = (&GroupCopy, usize)> {
+        let former = self.former.iter().map(|group| (&**group, 0));
+        former.chain(self.home.iter().map(|home| (&*home.group, home.position)))
+    }
+
     fn keeps(&self, range: TimeRange, timestamp: Timestamp, sequence: u64) -> bool {
         sequence <= self.published
             && range.contains(timestamp)
@@ -481,9 +489,8 @@ impl HeadSeries {
         };
         self.home.as_ref().is_some_and(in_rows)
             || self
-                .groups
-                .iter()
-                .any(|(group, hint)| group.pieces.iter().any(|piece| in_piece(piece, *hint)))
+                .groups()
+                .any(|(group, hint)| group.pieces.iter().any(|piece| in_piece(piece, hint)))
     }
 
     /// Tells whether a series may have been in a piece when the view was made: in one that was sealed later it may have
@@ -609,16 +616,14 @@ impl HeadSeries {
         }
         Ok(newest)
     }
-}
 
-impl HeadSeries {
     fn read(&self, range: TimeRange, out: &mut Samples) -> Result<()> {
         let start = out.len();
         let mut is_in_order = true;
         let mut pieces = Vec::new();
-        for (group, hint) in &self.groups {
+        for (group, hint) in self.groups() {
             for piece in group.pieces.iter() {
-                let position = self.position_in(piece, *hint, range);
+                let position = self.position_in(piece, hint, range);
                 pieces.extend(position.map(|position| (&**piece, position)));
             }
         }
@@ -651,8 +656,8 @@ impl HeadSeries {
         // Sealed rows are only looked at when no open row answers.
         let mut newest = self.latest_in_rows(range);
         if newest.is_none() {
-            for (group, hint) in &self.groups {
-                let sealed = self.latest_in_pieces(group, *hint, range)?;
+            for (group, hint) in self.groups() {
+                let sealed = self.latest_in_pieces(group, hint, range)?;
                 newest = newest
                     .into_iter()
                     .chain(sealed)

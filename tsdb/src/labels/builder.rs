@@ -4,7 +4,7 @@
 //! ASCII, six bits to a character, so the whole is UTF-8 and is cut into `&str` without validating it again and
 //! without unsafe code. Anything below 64 bytes, nearly every name and value, costs one byte of length.
 
-use super::Labels;
+use super::{EntityTexts, Labels};
 
 /// Writes label sets in the packed form, in one allocation when the capacity is right.
 ///
@@ -34,6 +34,22 @@ impl LabelsBuilder {
     #[inline]
     pub(crate) fn push_packed(&mut self, packed: &str) {
         self.packed.push_str(packed);
+    }
+
+    /// Makes room for more bytes.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.packed.reserve(bytes);
+    }
+
+    /// Returns how many bytes were pushed.
+    pub(crate) fn len(&self) -> usize {
+        self.packed.len()
+    }
+
+    /// Returns what was pushed as the text of several entities, one behind the other.
+    pub(crate) fn finish_entities(mut self) -> EntityTexts {
+        self.packed.shrink_to_fit();
+        EntityTexts::new(self.packed)
     }
 
     /// Returns the labels pushed since [`Self::with_capacity`].

@@ -11,6 +11,10 @@ use crate::limits::LABEL_SET_BYTES_MAX;
 pub(crate) struct EntityTexts(String);
 
 impl EntityTexts {
+    pub(super) fn new(packed: String) -> Self {
+        Self(packed)
+    }
+
     /// Returns the labels of the entity in `range`; none if there is no such place.
     #[inline]
     pub(crate) fn get(&self, range: Range<u32>) -> &str {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::MemIndex;
-use crate::labels::{EntityPacker, SeriesLabels, SharedLabels};
+use crate::labels::{LabelsBuilder, SeriesLabels, SharedLabels};
 
 impl MemIndex {
     /// Returns the labels of the series in `slots`. All of them share one text, in which an entity that several series
@@ -14,7 +14,7 @@ impl MemIndex {
     ///
     /// Panics if there is no series in one of the slots.
     pub fn series_labels(&self, slots: &[u32]) -> Vec<SeriesLabels> {
-        let mut packer = EntityPacker::default();
+        let mut texts = LabelsBuilder::default();
         // What was packed last of the entities that share a place here: series come metric by metric, and metrics have
         // much the same entities.
         let mut packed = vec![(u32::MAX, 0..0); slots.len().next_power_of_two()];
@@ -23,11 +23,16 @@ impl MemIndex {
             let entity = self.series_in(*slot).entity;
             let place = entity as usize & (packed.len() - 1);
             if packed[place].0 != entity {
-                packed[place] = (entity, self.pack_entity(entity, &mut packer));
+                let is_first = texts.len() == 0;
+                packed[place] = (entity, self.pack_entity(entity, &mut texts));
+                if is_first {
+                    // The others are mostly about as long.
+                    texts.reserve(texts.len() * slots.len());
+                }
             }
             ranges.push(packed[place].1.clone());
         }
-        let texts = packer.finish(&mut []);
+        let texts = Arc::new(texts.finish_entities());
 
         let mut shared = Arc::new(SharedLabels {
             metric: Arc::default(),
@@ -47,14 +52,14 @@ impl MemIndex {
         labels
     }
 
-    fn pack_entity(&self, entity: u32, packer: &mut EntityPacker) -> Range<u32> {
+    fn pack_entity(&self, entity: u32, texts: &mut LabelsBuilder) -> Range<u32> {
+        let start = texts.len();
         for id in self.entities.values(entity) {
             let value = self.dictionary.value(*id);
             let name = &self.dictionary.label(value.label).name;
-            packer.push(name.as_bytes(), value.text.as_bytes());
+            texts.push(name, &value.text);
         }
-        packer
-            .end()
-            .expect("labels of a series are within the limits")
+        let place = |at| u32::try_from(at).expect("labels of a batch are within the limits");
+        place(start)..place(texts.len())
     }
 }

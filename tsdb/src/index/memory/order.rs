@@ -85,20 +85,24 @@ impl MemIndex {
     }
 }
 
+/// Returns how many bytes two texts have in common at their beginning.
+fn common_len(one: &[u8], other: &[u8]) -> usize {
+    let (words, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+    let words = words.iter().zip(others);
+    let same = words.take_while(|(one, other)| one == other).count() * 8;
+    let rest = one[same..].iter().zip(&other[same..]);
+    same + rest.take_while(|(one, other)| one == other).count()
+}
+
 /// Takes from every value what all begin with, and moves eight bytes of the rest to where they compare as one number.
 fn cut_common(keys: &mut [Key<'_>]) {
     let Some((first, others)) = keys.split_first() else {
         return;
     };
-    let common = others.iter().fold(first.tail.len(), |common, key| {
-        first
-            .tail
-            .iter()
-            .zip(key.tail)
-            .take(common)
-            .take_while(|(one, other)| one == other)
-            .count()
+    let common = others.iter().fold(first.tail, |common, key| {
+        &common[..common_len(common, key.tail)]
     });
+    let common = common.len();
     for key in keys {
         let rest = &key.tail[common..];
         let (head, tail) = rest.split_at(rest.len().min(8));
@@ -112,5 +116,22 @@ fn cut_common(keys: &mut [Key<'_>]) {
         } else {
             tail
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_texts_have_in_common_ends_where_they_differ() {
+        let text = b"0123456789abcdefghijklmnopqrstuv";
+        for len in 0..text.len() {
+            assert_eq!(common_len(&text[..len], text), len);
+            assert_eq!(common_len(text, &text[..len]), len);
+            let mut other = *text;
+            other[len] = b'-';
+            assert_eq!(common_len(text, &other), len);
+        }
     }
 }
