@@ -20,6 +20,7 @@ use crate::fs::{self, Fs, LockMode};
 use crate::head::{Checkpoint, Head, HeadConfig};
 use crate::ingest::{Lane, replay};
 use crate::series::SeriesStore;
+use crate::ship::CursorFile;
 use crate::time::TimeRange;
 use crate::wal::{Log, Wal, WalConfig, Writers, read_log};
 
@@ -129,8 +130,9 @@ impl Opening<'_> {
         let log = read_log(&*self.fs, &log_dir, checkpoint.segment, Writers::None)?;
         self.replay(&head, &log, &checkpoint)?;
         let mut start = log.start();
-        // A log that was taken away must not give out sequences that pieces have.
+        // A log that was taken away must not give out sequences that pieces have, or that a remote has acknowledged.
         start.sequence = start.sequence.max(checkpoint.sequence + 1);
+        start.sequence = start.sequence.max(self.unsent_from()?);
         start.previous = start.previous.max(checkpoint.sequence);
         start.segment = start.segment.max(checkpoint.segment + 1);
         // Where no later header says it, a segment before the checkpoint's ends with what the checkpoint covers.
@@ -478,6 +480,22 @@ impl Opening<'_> {
             self.damaged(&Error::corruption(&log_dir, 0, message));
         }
         Ok(())
+    }
+
+    /// Returns a sequence that no remote has a place behind.
+    fn unsent_from(&self) -> Result<u64> {
+        let dir = self.dir.join(names::SPOOL);
+        let entries = self.fs.read_dir(&dir);
+        let mut unsent_from = 0;
+        for entry in entries.map_err(|error| Error::io("list", &dir, error))? {
+            if entry.is_dir || !names::is_remote(&entry.name) {
+                continue;
+            }
+            if let Some(remote) = CursorFile::read(&*self.fs, &dir.join(&entry.name))? {
+                unsent_from = unsent_from.max(remote.progress.untouched_from());
+            }
+        }
+        Ok(unsent_from)
     }
 
     /// Moves segments aside that nothing could be read from, now that the open segment has taken over what they knew.

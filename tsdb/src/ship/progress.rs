@@ -130,6 +130,18 @@ impl Progress {
             .unwrap_or_default()
     }
 
+    /// Returns a sequence from which on nothing is acknowledged or left out.
+    pub(crate) fn untouched_from(&self) -> u64 {
+        let behind = |place: &Position| {
+            let sequence = place.sequence();
+            sequence + u64::from(*place != Position::before(sequence))
+        };
+        let places = self.layers.iter().flatten();
+        let places = places.filter(|place| !place.is_backfill()).map(behind);
+        let log = self.backfill.map(|backfill| backfill.sequence);
+        places.chain(log).max().unwrap_or_default()
+    }
+
     /// Tells whether the sample at `position`, of a series with this key, is acknowledged.
     pub fn covers(&self, key: u32, position: Position) -> bool {
         self.layers

@@ -682,3 +682,33 @@ fn a_log_whose_last_header_is_gone_ends_where_the_checkpoint_says() {
     let pending = db.spools()[0].pending_bytes;
     assert!(pending < 1_000, "{pending} bytes are kept for nobody");
 }
+
+/// The end of the log is lost, and with it what told how far sequences had come.
+#[test]
+fn what_comes_after_the_end_of_the_log_was_lost_is_sent() {
+    let world = World::new();
+    let db = world.open();
+    let mut spool = db.spool("far", SpoolStart::Now).unwrap();
+    let mut receiver = Receiver::default();
+    for round in 0..10 {
+        scrape(&world, &db, 0, 4, T0 + round * 15_000);
+    }
+    db.sync().unwrap();
+    drain(&mut spool, &mut receiver);
+    drop((spool, db));
+    let logs = world.fs.files();
+    let (log, _) = logs
+        .iter()
+        .rfind(|(path, _)| path.starts_with("/db/log"))
+        .unwrap();
+    world.fs.truncate_file(log, 104).unwrap();
+    let db = world.open();
+    let mut spool = db.spool("far", SpoolStart::Now).unwrap();
+    let mut receiver = Receiver::default();
+    for round in 20..23 {
+        scrape(&world, &db, 0, 4, T0 + round * 15_000);
+    }
+    db.sync().unwrap();
+    drain(&mut spool, &mut receiver);
+    assert_eq!(receiver.count(), 12);
+}
