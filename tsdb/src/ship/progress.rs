@@ -134,7 +134,7 @@ impl Progress {
     pub(crate) fn untouched_from(&self) -> u64 {
         let behind = |place: &Position| {
             let sequence = place.sequence();
-            sequence + u64::from(*place != Position::before(sequence))
+            sequence.saturating_add(u64::from(*place != Position::before(sequence)))
         };
         let places = self.layers.iter().flatten();
         let places = places.filter(|place| !place.is_backfill()).map(behind);
