@@ -91,8 +91,14 @@ impl Db {
         })
     }
 
-    /// Opens the database in `path` to read what it holds now; another process may be writing it. Takes no lock and
-    /// changes nothing. What is committed later is not seen.
+    /// Opens the database in `path` to read what it holds now; another process may be writing it. Takes no lock, changes
+    /// nothing and opens no file to write. What is committed later is not seen.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::error::ErrorKind::Invalid) if there is no database; the disk's faults;
+    /// [`ErrorKind::Io`](crate::error::ErrorKind::Io) if a writer has made a checkpoint or changed blocks in each of
+    /// several tries.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "options are made for one database and handed over"

@@ -9,9 +9,12 @@
 //! Damage never stops any of this: it costs what it hit, is reported as an event and counted.
 
 use std::any::Any;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
 
 use crate::block::Block;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +22,7 @@ use crate::fs::names::{self, BlockStage};
 use crate::fs::{self, Fs, LockMode};
 use crate::head::{Checkpoint, Head, HeadConfig};
 use crate::ingest::{Lane, replay};
-use crate::series::SeriesStore;
+use crate::series::{Loaded, SeriesStore};
 use crate::ship::CursorFile;
 use crate::time::TimeRange;
 use crate::wal::{Log, Wal, WalConfig, Writers, read_log};
@@ -40,7 +43,7 @@ const UNSYNCED_BYTES: usize = 32 << 20;
 /// The same where nobody syncs but commits.
 const UNSYNCED_BYTES_ALONE: usize = 4 << 20;
 
-/// Times a read-only open starts over because the writer removed a file it was about to read.
+/// Times a read-only open begins because the writer has changed what it read.
 const READ_ONLY_TRIES: usize = 8;
 
 /// Who opens.
@@ -60,29 +63,11 @@ pub(super) fn open(dir: &Path, options: &Options, access: Access) -> Result<Inne
         fs: Arc::clone(&options.fs),
         options,
         counters: Counters::default(),
+        held: (access == Access::Read).then(Mutex::default),
     };
     let parts = match access {
         Access::Write => opening.write()?,
-        Access::Read => {
-            let mut tries = 1;
-            loop {
-                let opening = Opening {
-                    dir,
-                    fs: Arc::clone(&options.fs),
-                    options,
-                    counters: Counters::default(),
-                };
-                match opening.read() {
-                    Err(error)
-                        if error.io_kind() == Some(std::io::ErrorKind::NotFound)
-                            && tries < READ_ONLY_TRIES =>
-                    {
-                        tries += 1;
-                    }
-                    result => break result?,
-                }
-            }
-        }
+        Access::Read => opening.read_undisturbed()?,
     };
     let duration = options.clock.monotonic().saturating_sub(started);
     let replayed = parts.counters.replayed_samples.load(Ordering::Relaxed);
@@ -104,6 +89,17 @@ struct Opening<'a> {
     fs: Arc<dyn Fs>,
     options: &'a Options,
     counters: Counters,
+    /// Events that are told once it is certain that they are not about a writer's work half done.
+    held: Option<Mutex<Vec<Event>>>,
+}
+
+/// What a writer replaces before it removes what came before: the blocks' names and the checkpoint. Whoever finds the same
+/// again has read what belongs together.
+#[derive(PartialEq, Eq)]
+struct Moment {
+    blocks: Vec<String>,
+    /// None as well if it is damaged.
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Opening<'_> {
@@ -179,7 +175,28 @@ impl Opening<'_> {
         })
     }
 
-    fn read(self) -> Result<Parts> {
+    /// Reads until no writer has changed meanwhile what was read.
+    fn read_undisturbed(mut self) -> Result<Parts> {
+        let mut tries = 1;
+        let result = loop {
+            let result = self.read();
+            let was_disturbed = matches!(
+                result.as_ref().err().and_then(Error::io_kind),
+                Some(io::ErrorKind::NotFound | io::ErrorKind::Interrupted)
+            );
+            if !was_disturbed || tries == READ_ONLY_TRIES {
+                break result;
+            }
+            tries += 1;
+            self.counters = Counters::default();
+            self.held = Some(Mutex::default());
+        };
+        let held = self.held.take().map(Mutex::into_inner);
+        held.iter().flatten().for_each(|event| self.emit(event));
+        result
+    }
+
+    fn read(&mut self) -> Result<Parts> {
         if !self
             .fs
             .exists(&self.dir.join(names::LOG))
@@ -190,10 +207,11 @@ impl Opening<'_> {
                 self.dir.display()
             )));
         }
+        let before = self.moment()?;
         let blocks = self.open_blocks(Access::Read)?;
         let (checkpoint, _) = self.load_checkpoint(&blocks)?;
         let head = self.new_head(Access::Read);
-        drop(self.open_series(&head, 0)?);
+        self.read_series(&head)?;
         self.restore(&head, &checkpoint, Access::Read)?;
         let log = read_log(
             &*self.fs,
@@ -203,6 +221,10 @@ impl Opening<'_> {
         )?;
         self.replay(&head, &log, &checkpoint)?;
         head.note_blank();
+        if self.moment()? != before {
+            let changed = io::Error::new(io::ErrorKind::Interrupted, "a writer has changed it");
+            return Err(Error::io("read", self.dir, changed));
+        }
         Ok(Parts {
             dir: self.dir.to_owned(),
             options: self.options.clone(),
@@ -210,9 +232,28 @@ impl Opening<'_> {
             wal: None,
             blocks,
             flush: FlushState::default(),
-            counters: self.counters,
+            counters: std::mem::take(&mut self.counters),
             lock: None,
         })
+    }
+
+    fn moment(&self) -> Result<Moment> {
+        let dir = self.dir.join(names::BLOCKS);
+        let entries = self
+            .fs
+            .read_dir(&dir)
+            .map_err(|error| Error::io("list", &dir, error))?;
+        let is_published = |name: &String| {
+            names::parse_block(name).is_some_and(|(_, stage)| stage == BlockStage::Published)
+        };
+        let names = entries.into_iter().map(|entry| entry.name);
+        let mut blocks: Vec<String> = names.filter(is_published).collect();
+        blocks.sort_unstable();
+        let checkpoint = match Checkpoint::load(&*self.fs, self.dir) {
+            Err(error) if error.kind() == ErrorKind::Corruption => None,
+            loaded => loaded?,
+        };
+        Ok(Moment { blocks, checkpoint })
     }
 
     fn make_dirs(&self) -> Result<()> {
@@ -254,7 +295,7 @@ impl Opening<'_> {
         self.fs
             .lock(&path, LockMode::Exclusive)
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::WouldBlock => Error::locked(self.dir),
+                io::ErrorKind::WouldBlock => Error::locked(self.dir),
                 _ => Error::io("lock", &path, error),
             })
     }
@@ -267,7 +308,9 @@ impl Opening<'_> {
     }
 
     fn emit(&self, event: &Event) {
-        if let Some(listener) = &self.options.listener {
+        if let Some(held) = &self.held {
+            held.lock().push(event.clone());
+        } else if let Some(listener) = &self.options.listener {
             listener.event(event);
         }
     }
@@ -323,7 +366,7 @@ impl Opening<'_> {
                     }
                     // A file that is missing is damage too, but a writer may be removing the block this very moment.
                     Err(error)
-                        if error.io_kind() == Some(std::io::ErrorKind::NotFound)
+                        if error.io_kind() == Some(io::ErrorKind::NotFound)
                             && access == Access::Write =>
                     {
                         self.damaged(&error);
@@ -420,9 +463,24 @@ impl Opening<'_> {
 
     fn open_series(&self, head: &Head, seed: u64) -> Result<(SeriesStore, u64)> {
         let dir = self.dir.join(names::SERIES);
-        let (store, loaded) = SeriesStore::open(Arc::clone(&self.fs), &dir, seed, |definition| {
+        let fs = Arc::clone(&self.fs);
+        let (store, loaded) = SeriesStore::open(fs, &dir, seed, |definition| {
             head.define(definition.id(), definition.pairs());
         })?;
+        self.tell_damage_of(&loaded, &dir);
+        Ok((store, loaded.definitions))
+    }
+
+    fn read_series(&self, head: &Head) -> Result<()> {
+        let dir = self.dir.join(names::SERIES);
+        let loaded = SeriesStore::read(Arc::clone(&self.fs), &dir, |definition| {
+            head.define(definition.id(), definition.pairs());
+        })?;
+        self.tell_damage_of(&loaded, &dir);
+        Ok(())
+    }
+
+    fn tell_damage_of(&self, loaded: &Loaded, dir: &Path) {
         for pages in loaded.damage.iter().filter(|pages| !pages.at_end) {
             let path = dir.join(names::numbered(pages.file));
             self.damaged(&Error::corruption(
@@ -431,12 +489,11 @@ impl Opening<'_> {
                 format!("{} bytes of series definitions do not verify", pages.bytes),
             ));
         }
-        Ok((store, loaded.definitions))
     }
 
     fn restore(&self, head: &Head, checkpoint: &Checkpoint, access: Access) -> Result<()> {
         let mut report = head.restore(checkpoint, &*self.fs, self.dir)?;
-        let is_missing = |error: &Error| error.io_kind() == Some(std::io::ErrorKind::NotFound);
+        let is_missing = |error: &Error| error.io_kind() == Some(io::ErrorKind::NotFound);
         if access == Access::Read
             && let Some(missing) = report.damage.iter().position(is_missing)
         {

@@ -23,4 +23,4 @@ mod golden;
 mod tests;
 
 pub(crate) use page::Definition;
-pub(crate) use store::SeriesStore;
+pub(crate) use store::{Loaded, SeriesStore};

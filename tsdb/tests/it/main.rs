@@ -26,6 +26,7 @@ mod model;
 #[cfg(feature = "remote-write")]
 mod opentsdb;
 mod pieces;
+mod read_only;
 #[cfg(feature = "remote-write")]
 mod remote;
 #[cfg(feature = "remote-write")]
