@@ -168,7 +168,10 @@ impl Model {
 
     fn take(&mut self, labels: &Labels, timestamp: Timestamp, bits: u64) {
         let series = self.series.entry(labels.clone()).or_default();
-        series.recent.entry(timestamp).or_insert(bits);
+        // Of one that a block has, nobody sees whether a crash took it from the head.
+        if series.flushed.get(&timestamp) != Some(&bits) {
+            series.recent.entry(timestamp).or_insert(bits);
+        }
         series.newest = series.newest.max(Some(timestamp));
         self.newest = self.newest.max(timestamp);
     }
